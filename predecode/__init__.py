@@ -1,0 +1,1 @@
+"""The writing side: decode a video data set once into WebDataset shards."""

@@ -1,0 +1,355 @@
+"""Commands: sample, run, retry, verify. Thin: words in, calls, exit status out."""
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from predecode.errors import (
+    EXIT_BUG,
+    EXIT_DONE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    DataError,
+    InfraError,
+    UserError,
+)
+
+if TYPE_CHECKING:
+    from predecode.cluster import Cluster
+    from predecode.job import Outcome
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Decode robot-learning video once, offline, into WebDataset shards.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_MOST_LINES = 10
+# Typer carries click under another name from one release to the next.
+_USAGE_ERROR: type[typer.BadParameter] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards.")]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the source's data. Default: $B1K_ROOT, else data/b1k."),
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="An existing Ray cluster. Default: an embedded local Ray.")
+]
+NumCpusOption = Annotated[
+    int | None, typer.Option(min=1, help="Tasks at a time. Default: one a CPU.")
+]
+MaxFailuresOption = Annotated[
+    int, typer.Option(min=0, help="Exit with 0 while at most this many episodes are missing.")
+]
+
+
+@app.command()
+def sample(
+    out: OutOption = Path("data/b1k"),
+    full_size: Annotated[
+        bool, typer.Option("--full-size", help="Pictures of 720 and 480 pixels (default: small).")
+    ] = False,
+) -> None:
+    """Make a small data set in the layout of BEHAVIOR-1K (2025 edition) to try things on."""
+    from predecode.sources.sample import make_sample
+
+    made = make_sample(out, full_size=full_size)
+    print(
+        f"{made.root}: {made.num_episodes} episodes, {made.num_frames:,} frames, "
+        f"{made.num_bytes / 1e6:.1f} MB. Next: predecode run --src b1k --root {out} --out shards/"
+    )
+
+
+@app.command()
+def run(
+    out: OutOption,
+    src: Annotated[str, typer.Option(help="Kind of source: b1k, videos.")],
+    root: RootOption = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Task names, indices or ranges: 0,3-7,can_meat.")
+    ] = None,
+    episodes: Annotated[
+        str | None,
+        typer.Option(help="Positions in each task's sorted episodes (0,3-7), or 8-digit ids."),
+    ] = None,
+    cameras: Annotated[
+        str | None, typer.Option(help="Cameras, such as head,left_wrist. Default: all.")
+    ] = None,
+    stride: Annotated[int, typer.Option(help="Store every N-th frame of an episode.")] = 1,
+    size: Annotated[
+        str, typer.Option(help="224 or WxH by the trainer's own resize and pad, or native.")
+    ] = "224",
+    codec: Annotated[str, typer.Option(help="jpeg, png, webp or raw.")] = "jpeg",
+    quality: Annotated[
+        int | None,
+        typer.Option(help="1 to 100. Default: 95 for jpeg; webp is lossless unless given."),
+    ] = None,
+    shard_size: Annotated[int, typer.Option(help="Most samples in a shard.")] = 8192,
+    layout: Annotated[
+        str, typer.Option(help="mixed: episodes shuffled into each shard; episode: in order.")
+    ] = "mixed",
+    val_episodes: Annotated[
+        str,
+        typer.Option(help="Held out into data/val: positions or ids as in --episodes, or a share."),
+    ] = "",
+    embed_lowdim: Annotated[
+        bool, typer.Option("--embed-lowdim", help="State and action also in the tars.")
+    ] = False,
+    task_info: Annotated[
+        bool, typer.Option("--task-info", help="Keep the column observation.task_info.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the shuffled layout and a share held out.")] = 0,
+    name: Annotated[
+        str | None, typer.Option(help="First part of shard names. Default: the source's name.")
+    ] = None,
+    address: AddressOption = None,
+    num_cpus: NumCpusOption = None,
+    max_failures: MaxFailuresOption = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove what an earlier run left in --out.")
+    ] = False,
+) -> None:
+    """Decode a data set into shards; the same command again finishes an interrupted run.
+
+    Example: predecode run --src b1k --out shards/
+    """
+    from predecode.config import make_settings
+    from predecode.job import run_job
+    from predecode.progress import JobProgress
+    from predecode.selection import select_episodes
+    from predecode.sources.registry import open_source
+
+    source = open_source(src, root)
+    settings = make_settings(
+        source,
+        cameras=cameras,
+        size=size,
+        codec=codec,
+        quality=quality,
+        stride=stride,
+        layout=layout,
+        shard_size=shard_size,
+        val_episodes=val_episodes,
+        embed_lowdim=embed_lowdim,
+        task_info=task_info,
+        seed=seed,
+        name=name,
+    )
+    selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
+    with JobProgress() as display:
+        outcome = run_job(
+            out.resolve(),
+            source,
+            settings,
+            selected,
+            _starter(address, num_cpus),
+            display,
+            overwrite=overwrite,
+        )
+    _finish(out, outcome, max_failures)
+
+
+@app.command()
+def retry(
+    out: Annotated[Path, typer.Argument(help="An output with quarantined episodes.")],
+    episodes: Annotated[
+        str | None, typer.Option(help="Ids of quarantined episodes. Default: all.")
+    ] = None,
+    root: RootOption = None,
+    address: AddressOption = None,
+    num_cpus: NumCpusOption = None,
+    max_failures: MaxFailuresOption = 0,
+) -> None:
+    """Try quarantined episodes again after a repair; what succeeds is added as new shards."""
+    from predecode.job import retry_job
+    from predecode.progress import JobProgress
+    from predecode.sources.registry import open_source
+    from train_shards.manifest import load_manifest
+
+    settings = load_manifest(out).settings
+    source = open_source(settings.source, _source_root(out, root))
+    wanted = None if episodes is None else _parse_ids(episodes)
+    with JobProgress() as display:
+        outcome = retry_job(out.resolve(), source, wanted, _starter(address, num_cpus), display)
+    _finish(out, outcome, max_failures)
+
+
+@app.command()
+def verify(
+    out: Annotated[Path, typer.Argument(help="An output of predecode run.")],
+    root: RootOption = None,
+    num_samples: Annotated[
+        int | None,
+        typer.Option("--sample", min=0, help="Decode only N samples again. Default: all."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of samples.")] = 0,
+    min_psnr: Annotated[
+        float, typer.Option(help="Least PSNR in dB of a lossy picture against a fresh decode.")
+    ] = 30.0,
+    address: AddressOption = None,
+    num_cpus: NumCpusOption = None,
+) -> None:
+    """Check every shard against the manifest, and stored pictures against the source."""
+    from predecode.output_check import check_output, shard_jobs
+    from predecode.progress import JobProgress
+    from predecode.verification import CameraDifference, verify_shard
+    from train_shards.manifest import load_manifest
+
+    try:
+        manifest = load_manifest(out)
+    except DataError as error:
+        _report_findings([str(error)])
+    out = out.resolve()
+    source_root = _source_root(out, root)
+    findings = [str(finding) for finding in check_output(out, manifest)]
+    cameras = {camera: CameraDifference() for camera in manifest.settings.camera_names}
+    num_checked = 0
+    try:
+        jobs = shard_jobs(
+            out, source_root, manifest, num_samples=num_samples, seed=seed, min_psnr_db=min_psnr
+        )
+    except (DataError, InfraError):
+        _report_findings(findings)
+    with JobProgress() as display, _starter(address, num_cpus)() as cluster:
+        total = sum(j.entry.num_samples if j.positions is None else len(j.positions) for j in jobs)
+        display.phase("verifying", "frames", total, parts_per_step=len(cameras))
+        for _, verdict in cluster.run(verify_shard, jobs, lambda n: display.advance(n, 0)):
+            findings += [str(finding) for finding in verdict.findings]
+            for camera, difference in verdict.cameras.items():
+                cameras[camera].add(difference)
+                num_checked += difference.num_images
+    for camera, difference in cameras.items():
+        print(f"{camera}: {_describe(difference)}")
+    if findings:
+        _report_findings(findings)
+    totals = manifest.totals
+    print(
+        f"{out}: proven: {totals.num_shards} shards, {totals.num_samples:,} samples, "
+        f"{num_checked:,} images decoded again"
+        f"{'' if manifest.complete else f'; {totals.num_quarantined} episodes are missing'}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits with the status of the design."""
+    # SIGTERM ends a run as Ctrl-C does: tasks are cancelled, nothing half done is published.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    status = EXIT_DONE
+    try:
+        # Click's own error and interrupt handling would hide which exit status is meant.
+        status = app(args=arguments, standalone_mode=False) or EXIT_DONE
+    except typer.Exit as request:
+        status = request.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        _say("interrupted. Nothing is lost: the same command goes on from here.")
+        status = EXIT_INTERRUPTED
+    except _USAGE_ERROR as error:
+        error.show()
+        status = EXIT_REFUSED
+    except (UserError, DataError) as error:
+        _say(f"error: {error}")
+        status = EXIT_REFUSED
+    except InfraError as error:
+        _say(f"error: {error}")
+        status = EXIT_BUG
+    except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit status
+        traceback.print_exc()
+        _say("error: this is a bug in predecode; please report it with the lines above.")
+        status = EXIT_BUG
+    sys.exit(status)
+
+
+def _starter(
+    address: str | None, num_cpus: int | None
+) -> "Callable[[], AbstractContextManager[Cluster]]":
+    """Ray is started only when there is something to do."""
+
+    def start() -> "AbstractContextManager[Cluster]":
+        from predecode.cluster import RayCluster
+
+        return RayCluster(address, num_cpus)
+
+    return start
+
+
+def _source_root(out: Path, root: Path | None) -> Path:
+    """``--root``, else the folder that the output's newest plan was made from."""
+    from predecode.job import load_plans
+
+    plans = load_plans(out)
+    found = root or (Path(plans[-1].root) if plans else None)
+    if found is None or not found.is_dir():
+        raise UserError(
+            f"{out}: its source {found} is not there; say where it is with --root, to compare with."
+        )
+    return found
+
+
+def _parse_ids(text: str) -> set[int]:
+    try:
+        return {int(token) for token in text.split(",")}
+    except ValueError:
+        raise UserError(f"--episodes {text}: expected ids, such as 00490010,00490020.") from None
+
+
+def _finish(out: Path, outcome: "Outcome", max_failures: int) -> None:
+    """Prints the summary; ends with 1 when more is missing than allowed."""
+    from predecode.progress import format_bytes
+
+    manifest, totals = outcome.manifest, outcome.manifest.totals
+    if not outcome.num_new_images:
+        print(f"{out}: nothing to do, already finished")
+    print(
+        f"{out}: {totals.num_episodes} episodes, {totals.num_samples:,} samples, "
+        f"{totals.num_images:,} images in {totals.num_shards} shards, "
+        f"{format_bytes(totals.num_shard_bytes)} + {format_bytes(totals.num_lowdim_bytes)} tables; "
+        f"{'complete' if manifest.complete else 'INCOMPLETE'}"
+    )
+    faults = list(outcome.faults.values())
+    for fault in faults[:_MOST_LINES]:
+        _say(
+            f"quarantined: {fault}. "
+            f"After repair: predecode retry {out} --episodes {fault.episode_index:08d}"
+        )
+    if len(faults) > _MOST_LINES:
+        _say(f"… {len(faults)} in all, see {out}/.predecode/quarantine.jsonl")
+    if len(faults) > max_failures:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _report_findings(findings: list[str]) -> NoReturn:
+    for finding in findings[:100]:
+        print(finding)
+    print(f"{len(findings)} findings; not proven")
+    raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _describe(difference: object) -> str:
+    from predecode.verification import CameraDifference
+
+    if not isinstance(difference, CameraDifference) or not difference.num_images:
+        return "no image decoded again"
+    mean_psnr_db = difference.sum_psnr_db / difference.num_images
+    return (
+        f"{difference.num_images:,} images, {difference.num_equal:,} equal, PSNR mean "
+        f"{mean_psnr_db:.1f} dB, worst {difference.worst_psnr_db:.1f} dB, largest difference "
+        f"{difference.largest}"
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,122 @@
+"""Settings of a run from the words on the command line."""
+
+import re
+
+from predecode.selection import held_out
+from predecode.sources.episode import Source
+from train_shards.codec import CODECS
+from train_shards.errors import DataError, UserError
+from train_shards.format import check_name
+from train_shards.manifest import Settings
+
+__all__ = ["DEFAULT_SHARD_SIZE", "PIECE_FRAMES", "make_settings", "settings_difference"]
+
+PIECE_FRAMES = 256
+"""Fewest source frames of a piece, unless its episode is shorter."""
+DEFAULT_SHARD_SIZE = 8192
+_DEFAULT_JPEG_QUALITY = 95
+_MAX_EDGE_PX = 16384
+_OPTIONS = {"source": "src"}
+
+
+def make_settings(
+    source: Source,
+    *,
+    cameras: str | None,
+    size: str,
+    codec: str,
+    quality: int | None,
+    stride: int,
+    layout: str,
+    shard_size: int,
+    val_episodes: str,
+    embed_lowdim: bool,
+    task_info: bool,
+    seed: int,
+    name: str | None,
+) -> Settings:
+    """Returns checked settings.
+
+    Raises:
+        UserError: a value that is not allowed; the message names the option and what is expected.
+    """
+    _one_of("--codec", codec, CODECS)
+    _one_of("--layout", layout, ("mixed", "episode"))
+    if stride < 1:
+        raise UserError(f"--stride {stride}: expected 1 or more.")
+    if shard_size < PIECE_FRAMES:
+        raise UserError(
+            f"--shard-size {shard_size}: fewer samples than one piece ({PIECE_FRAMES}). "
+            f"Use {PIECE_FRAMES} or more (default {DEFAULT_SHARD_SIZE})."
+        )
+    if embed_lowdim and any(episode.table is None for episode in source.episodes):
+        raise UserError(f"--embed-lowdim: --src {source.kind} has no state and action to embed.")
+    try:
+        check_name(name or source.kind, what="--name")
+    except DataError as error:
+        raise UserError(str(error)) from error
+    held_out(source.episodes, val_episodes, seed)  # refuses a text that cannot be understood
+    return Settings(
+        source=source.kind,
+        name=name or source.kind,
+        cameras=_parse_cameras(cameras, source.cameras),
+        size=_parse_size(size),
+        codec=codec,
+        quality=_check_quality(codec, quality),
+        subsampling="420",
+        stride=stride,
+        layout=layout,
+        shard_size=shard_size,
+        val_episodes=val_episodes,
+        embed_lowdim=embed_lowdim,
+        task_info=task_info,
+        seed=seed,
+    )
+
+
+def settings_difference(stored: Settings, asked: Settings) -> list[str]:
+    """Returns one line for each setting that differs, with both values."""
+    return [
+        f"--{_OPTIONS.get(field, field.replace('_', '-'))}: "
+        f"the output has {getattr(stored, field)!r}, asked for {getattr(asked, field)!r}"
+        for field in Settings.__struct_fields__
+        if getattr(stored, field) != getattr(asked, field)
+    ]
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{option} {value}: expected one of {', '.join(allowed)}.")
+
+
+def _parse_cameras(text: str | None, known: dict[str, str]) -> dict[str, str]:
+    if text is None:
+        return known
+    wanted = [camera.strip() for camera in text.split(",")]
+    for camera in wanted:
+        _one_of("--cameras", camera, tuple(known))
+    return {camera: known[camera] for camera in sorted(set(wanted))}
+
+
+def _parse_size(text: str) -> str:
+    if text == "native":
+        return text
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if match is None:
+        raise UserError(f"--size {text}: expected 'native', one number (224) or WxH (320x240).")
+    width, height = int(match[1]), int(match[2] or match[1])
+    if not (1 <= width <= _MAX_EDGE_PX and 1 <= height <= _MAX_EDGE_PX):
+        raise UserError(f"--size {text}: expected 1 to {_MAX_EDGE_PX} pixels each way.")
+    return f"{width}x{height}"
+
+
+def _check_quality(codec: str, quality: int | None) -> int | None:
+    if codec in {"png", "raw"}:
+        if quality is not None:
+            raise UserError(f"--quality {quality}: --codec {codec} is lossless and takes none.")
+        return None
+    if quality is None:
+        return _DEFAULT_JPEG_QUALITY if codec == "jpeg" else None
+    if not 1 <= quality <= 100:
+        raise UserError(f"--quality {quality}: expected 1 to 100.")
+    return quality

@@ -1,0 +1,120 @@
+"""Errors of the writing side, by what the job does about them, and the exit statuses.
+
+``UserError`` stops before any work; ``EpisodeError`` costs its episode only; ``InfraError`` is
+retried, then stops the job; anything else is a bug and stops the job.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from train_shards.errors import DataError, UserError
+
+__all__ = [
+    "EXIT_BUG",
+    "EXIT_DONE",
+    "EXIT_INCOMPLETE",
+    "EXIT_INTERRUPTED",
+    "EXIT_REFUSED",
+    "DataError",
+    "EpisodeError",
+    "EpisodeFault",
+    "InfraError",
+    "MediaError",
+    "UserError",
+    "disk_errors_of",
+    "episode_error",
+]
+
+EXIT_DONE = 0
+"""All done and, for ``verify``, proven."""
+EXIT_INCOMPLETE = 1
+"""More quarantined than allowed, or ``verify`` found something."""
+EXIT_REFUSED = 2
+"""Refused before any work: bad settings, no source, locked output."""
+EXIT_BUG = 3
+"""Our own bug or lost infrastructure; nothing published, resumable."""
+EXIT_INTERRUPTED = 130
+"""Stopped by the operator; resumable."""
+
+
+class EpisodeFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why an episode cannot be stored; one row of ``quarantine.jsonl`` is made of it."""
+
+    episode_index: int
+    """The source's own id of the episode."""
+    path: str
+    """The guilty file, relative to the source's root."""
+    problem: str
+    """What is wrong, as a short clause."""
+    expected: str
+    got: str
+    camera: str | None = None
+    """The camera, where the file is a video."""
+
+    def __str__(self) -> str:
+        """The fault as one line: where, what, expected and got."""
+        camera = f", camera {self.camera}" if self.camera else ""
+        return (
+            f"episode {self.episode_index:08d}{camera}, {self.path}: {self.problem}; "
+            f"expected {self.expected}, got {self.got}"
+        )
+
+
+class EpisodeError(DataError):
+    """An episode that cannot be stored; ``args`` is ``(fault,)``."""
+
+    @property
+    def fault(self) -> EpisodeFault:
+        """The fault that this error carries."""
+        fault: EpisodeFault = self.args[0]
+        return fault
+
+
+def episode_error(
+    episode_index: int,
+    path: str,
+    problem: str,
+    expected: object,
+    got: object,
+    camera: str | None = None,
+) -> EpisodeError:
+    """Returns the error for one fault of one episode; the fields are ``EpisodeFault``'s."""
+    fault = EpisodeFault(
+        episode_index=episode_index,
+        path=path,
+        camera=camera,
+        problem=problem,
+        expected=str(expected),
+        got=str(got),
+    )
+    return EpisodeError(fault)
+
+
+class MediaError(DataError):
+    """A video file that does not hold what is asked; ``args`` is ``(problem, expected, got)``.
+
+    Knows no episode: the caller, who does, turns it into an ``EpisodeError``.
+    """
+
+    def __str__(self) -> str:
+        """Problem, expected and got as one clause."""
+        problem, expected, got = self.args
+        return f"{problem}; expected {expected}, got {got}"
+
+
+class InfraError(Exception):
+    """Disk, network, cluster or a node that does not fit the others; ``args`` is ``(message,)``."""
+
+
+@contextmanager
+def disk_errors_of(out: str) -> Iterator[None]:
+    """Turns what the disk of ``out`` refuses inside the block into an ``InfraError``."""
+    try:
+        yield
+    except OSError as error:
+        raise InfraError(
+            f"{error.filename or out}: {error.strerror or error}. Nothing was published under a "
+            "final name; make room or repair the disk, then the same command goes on."
+        ) from error

@@ -1,0 +1,1 @@
+"""Operations on pictures between decoder and codec."""

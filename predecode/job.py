@@ -1,0 +1,377 @@
+"""The job: plan what is new, run what has no receipt, publish. The same command resumes it."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from predecode.cluster import Cluster, Report
+from predecode.config import settings_difference
+from predecode.errors import EpisodeError, EpisodeFault, InfraError, UserError, disk_errors_of
+from predecode.lock import OutputLock
+from predecode.lowdim_task import LowdimJob, run_lowdim_task
+from predecode.manifest import Finished, faults_of, publish
+from predecode.pipeline import ShardJob, run_shard_task
+from predecode.planning import Plan, PlannedEpisode, make_plan
+from predecode.probe import environment, probe_hash
+from predecode.progress import Display
+from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt, read_receipt
+from predecode.selection import held_out
+from predecode.source_check import CheckedEpisode, check_episode
+from predecode.sources.episode import Episode, Source
+from train_shards.errors import DataError
+from train_shards.format import MANIFEST_PATH, SPLITS, plan_path
+from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
+from train_shards.storage import write_atomic
+
+__all__ = ["Outcome", "finished_generations", "jobs_of", "load_plans", "retry_job", "run_job"]
+
+_CHECK_BATCH = 16
+"""Episodes a source-check task opens: enough to hide a task's overhead."""
+
+StartCluster = Callable[[], AbstractContextManager[Cluster]]
+Job = ShardJob | LowdimJob
+Receipt = ShardReceipt | LowdimReceipt
+
+
+class Outcome(NamedTuple):
+    """What a job ended with."""
+
+    manifest: Manifest
+    faults: dict[int, EpisodeFault]
+    """Missing episodes and why."""
+    num_new_images: int
+    """Images that this call stored; 0 when there was nothing to do."""
+
+
+def run_job(
+    out: Path,
+    source: Source,
+    settings: Settings,
+    selected: Sequence[Episode],
+    start_cluster: StartCluster,
+    display: Display,
+    *,
+    overwrite: bool,
+) -> Outcome:
+    """Makes ``out`` hold the selected episodes; does only what is not done yet.
+
+    Raises:
+        UserError: the output has other settings or more episodes than selected, or is locked.
+        InfraError: a disk, node or the source failed; what is finished stays.
+    """
+    with disk_errors_of(str(out)), OutputLock(out):
+        if overwrite:
+            _wipe(out)
+        shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
+        plans = load_plans(out)
+        if plans:
+            _refuse_other_settings(out, plans, settings, selected)
+        elif stray := [p.name for p in out.iterdir() if p.name != ".predecode"]:
+            raise UserError(
+                f"--out {out}: not empty and not an output of predecode ({', '.join(stray[:3])}). "
+                "Choose an empty or new folder."
+            )
+        known = _known_episodes(plans)
+        new = [episode for episode in selected if episode.episode_index not in known]
+        return _complete(out, source, settings, plans, new, start_cluster, display)
+
+
+def retry_job(
+    out: Path,
+    source: Source,
+    wanted: set[int] | None,
+    start_cluster: StartCluster,
+    display: Display,
+) -> Outcome:
+    """Tries quarantined episodes again, as a new generation.
+
+    Args:
+        out: a published output.
+        source: its source, repaired.
+        wanted: ``episode_index`` of those to try; None for all.
+        start_cluster: as in ``run_job``.
+        display: as in ``run_job``.
+
+    Raises:
+        UserError: nothing is quarantined, or an asked-for episode is not.
+    """
+    with disk_errors_of(str(out)), OutputLock(out):
+        shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
+        load_manifest(out)
+        plans = load_plans(out)
+        faulty = set(faults_of(finished_generations(out, plans)))
+        strangers = sorted((wanted or set()) - faulty)
+        if strangers or not faulty:
+            raise UserError(
+                f"{out}: episodes {strangers or 'to retry'}: not quarantined; "
+                f"quarantined are {sorted(faulty) or 'none'}."
+            )
+        chosen = faulty if wanted is None else wanted
+        episodes = [e for e in source.episodes if e.episode_index in chosen]
+        return _complete(out, source, plans[0].settings, plans, episodes, start_cluster, display)
+
+
+def load_plans(out: Path) -> list[Plan]:
+    """Returns the plans of an output, oldest first.
+
+    Raises:
+        DataError: a plan that is not one.
+    """
+    plans: list[Plan] = []
+    while (path := out / plan_path(len(plans))).is_file():
+        try:
+            plans.append(msgspec.json.decode(path.read_bytes(), type=Plan))
+        except msgspec.MsgspecError as error:
+            raise DataError(f"{path}: not a plan of this version: {error}") from error
+    return plans
+
+
+def finished_generations(
+    out: Path, plans: list[Plan], *, check_files: bool = True
+) -> list[Finished]:
+    """Returns all plans with their receipts; ``check_files`` as in ``read_receipt``.
+
+    Raises:
+        InfraError: a task has none, or its file is gone.
+    """
+    finished = []
+    for plan in plans:
+        shards: list[ShardReceipt] = []
+        tables: list[LowdimReceipt] = []
+        for job in jobs_of(out, plan):
+            receipt = _receipt_of(out, job, check_files=check_files)
+            if receipt is None:
+                raise InfraError(
+                    f"{out}: task {job.name} has no valid receipt; no manifest published. "
+                    "The same 'predecode run' command again goes on from here."
+                )
+            if isinstance(receipt, ShardReceipt):
+                shards.append(receipt)
+            else:
+                tables.append(receipt)
+        finished.append(Finished(plan, shards, tables))
+    return finished
+
+
+def jobs_of(out: Path, plan: Plan) -> list[Job]:
+    """Returns every task of a plan, tables first, with what a node needs to do it."""
+    planned = {p.episode.episode_index: p for p in plan.episodes}
+    root, settings = plan.root, plan.settings
+    tables = [
+        LowdimJob(
+            out=str(out),
+            root=root,
+            settings=settings,
+            plan_digest=plan.digest,
+            task=table,
+            episodes=[planned[e] for e in table.episodes],
+        )
+        for table in plan.tables
+    ]
+    shards = [
+        ShardJob(
+            out=str(out),
+            root=root,
+            settings=settings,
+            plan_digest=plan.digest,
+            probe=plan.probe,
+            task=shard,
+            episodes=_in_order(planned, [piece.episode_index for piece in shard.pieces]),
+        )
+        for shard in plan.shards
+    ]
+    return [*tables, *shards]
+
+
+def _in_order(planned: dict[int, PlannedEpisode], ids: list[int]) -> list[PlannedEpisode]:
+    return [planned[episode_index] for episode_index in dict.fromkeys(ids)]
+
+
+def _complete(
+    out: Path,
+    source: Source,
+    settings: Settings,
+    plans: list[Plan],
+    new: Sequence[Episode],
+    start_cluster: StartCluster,
+    display: Display,
+) -> Outcome:
+    """Plans the new episodes, runs every task without a receipt, and publishes if that changed."""
+    old = load_manifest(out) if (out / MANIFEST_PATH).is_file() else None
+    # The root may have moved since; the inputs' digests tell whether it is the same data.
+    plans = [msgspec.structs.replace(plan, root=str(source.root.resolve())) for plan in plans]
+    to_do = [job for plan in plans for job in jobs_of(out, plan) if _receipt_of(out, job) is None]
+    published = old is not None and [g.plan_digest for g in old.generations] == [
+        plan.digest for plan in plans
+    ]
+    if old is not None and published and not to_do and not new:
+        return Outcome(old, faults_of(finished_generations(out, plans)), 0)
+    num_new_images = 0
+    if to_do or new:
+        with start_cluster() as cluster:
+            if new:
+                plan = _plan(source, settings, plans, new, cluster, display)
+                # A retry that fails again adds nothing; a first fault must be remembered.
+                if plan.episodes or not _known_episodes([plan]) <= _known_episodes(plans):
+                    write_atomic(
+                        out / plan_path(plan.generation), encode_json(plan), out / TEMPORARY_FOLDER
+                    )
+                    plans = [*plans, plan]
+                    to_do += jobs_of(out, plan)
+            num_new_images = _run_tasks(cluster, to_do, display)
+    _copy_metadata(out, source, plans)
+    finished = finished_generations(out, plans)
+    manifest = publish(out, finished, old)
+    return Outcome(manifest, faults_of(finished), num_new_images)
+
+
+def _plan(
+    source: Source,
+    settings: Settings,
+    plans: list[Plan],
+    new: Sequence[Episode],
+    cluster: Cluster,
+    display: Display,
+) -> Plan:
+    """Checks the source of the new episodes and plans those that pass."""
+    display.phase("checking the source", "episodes", len(new))
+    batches = [
+        CheckJob(
+            root=str(source.root.resolve()),
+            episodes=list(new[start : start + _CHECK_BATCH]),
+            cameras=settings.camera_names,
+        )
+        for start in range(0, len(new), _CHECK_BATCH)
+    ]
+    checked: list[CheckedEpisode] = []
+    faults: list[EpisodeFault] = []
+    for _, results in cluster.run(check_batch, batches, lambda n: display.advance(n, 0)):
+        for result in results:
+            if isinstance(result, CheckedEpisode):
+                checked.append(result)
+            else:
+                faults.append(result)
+                display.note(f"quarantined: {result}")
+    return make_plan(
+        generation=len(plans),
+        settings=settings,
+        root=str(source.root.resolve()),
+        probe=probe_hash(settings),
+        environment=environment(),
+        checked=checked,
+        faults=faults,
+        held_out=held_out(source.episodes, settings.val_episodes, settings.seed),
+        first_shards={
+            split: sum(shard.split == split for plan in plans for shard in plan.shards)
+            for split in SPLITS
+        },
+        first_table=sum(len(plan.tables) for plan in plans),
+    )
+
+
+class CheckJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Episodes for one source-check task."""
+
+    root: str
+    episodes: list[Episode]
+    cameras: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"source check from episode {self.episodes[0].episode_index:08d}"
+
+
+def check_batch(job: CheckJob, report: Report) -> list[CheckedEpisode | EpisodeFault]:
+    """Checks some episodes; a fault takes the place of its episode."""
+    results: list[CheckedEpisode | EpisodeFault] = []
+    for episode in job.episodes:
+        try:
+            results.append(check_episode(Path(job.root), episode, job.cameras))
+        except EpisodeError as error:
+            results.append(error.fault)
+        report(1)
+    return results
+
+
+def run_task(job: Job, report: Report) -> Receipt:
+    """Runs a task of either kind."""
+    if isinstance(job, ShardJob):
+        return run_shard_task(job, report)
+    return run_lowdim_task(job, report)
+
+
+def _run_tasks(cluster: Cluster, jobs: list[Job], display: Display) -> int:
+    """Runs the tasks; returns the number of images stored."""
+    num_cameras = len(jobs[0].settings.cameras) if jobs else 0
+    shards = [job for job in jobs if isinstance(job, ShardJob)]
+    num_frames = sum(job.task.num_samples for job in shards)
+    display.phase("decoding", "frames", num_frames, parts_per_step=max(num_cameras, 1))
+    num_images = 0
+    for _, receipt in cluster.run(run_task, jobs, lambda n: display.advance(n, 0)):
+        display.advance(0, receipt.num_bytes)
+        if isinstance(receipt, ShardReceipt):
+            num_images += receipt.num_samples * num_cameras
+        for fault in receipt.faults:
+            display.note(f"quarantined: {fault}")
+    return num_images
+
+
+def _receipt_of(out: Path, job: Job, *, check_files: bool = True) -> Receipt | None:
+    kind = ShardReceipt if isinstance(job, ShardJob) else LowdimReceipt
+    return read_receipt(out, job.name, job.plan_digest, kind, check_files=check_files)
+
+
+def _known_episodes(plans: list[Plan]) -> set[int]:
+    planned = {p.episode.episode_index for plan in plans for p in plan.episodes}
+    return planned | {fault.episode_index for plan in plans for fault in plan.faults}
+
+
+def _refuse_other_settings(
+    out: Path, plans: list[Plan], settings: Settings, selected: Sequence[Episode]
+) -> None:
+    differences = settings_difference(plans[0].settings, settings)
+    if differences:
+        raise UserError(
+            f"--out {out}: made with other settings: {'; '.join(differences)}. "
+            "Use the same settings, another --out, or --overwrite to start anew."
+        )
+    missing = sorted(_known_episodes(plans) - {e.episode_index for e in selected})
+    if missing:
+        raise UserError(
+            f"--out {out}: holds {len(missing)} episodes that were not asked for now "
+            f"({', '.join(f'{e:08d}' for e in missing[:10])}); a selection may only grow. "
+            "Ask for them too, use another --out, or --overwrite to start anew."
+        )
+
+
+def _wipe(out: Path) -> None:
+    """Removes an earlier output, the manifest first, so that no reader takes it for whole.
+
+    Only what predecode itself writes is touched; other files make the start refuse, as always.
+    """
+    (out / MANIFEST_PATH).unlink(missing_ok=True)
+    for plan in load_plans(out)[:1]:
+        for name in (f"{plan.settings.name}.json", f"{plan.settings.name}-val.json", "README.md"):
+            (out / name).unlink(missing_ok=True)
+        for folder in ("data", "lowdim", "meta"):
+            shutil.rmtree(out / folder, ignore_errors=True)
+    for path in (out / ".predecode").iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
+
+
+def _copy_metadata(out: Path, source: Source, plans: list[Plan]) -> None:
+    """Copies what training needs of the source's metadata to ``meta/``; equal files stay."""
+    episodes = [p.episode for plan in plans for p in plan.episodes]
+    for path in source.metadata_files(episodes):
+        data = (source.root / path).read_bytes()
+        target = out / "meta" / path.removeprefix("meta/")
+        if not target.is_file() or target.read_bytes() != data:
+            write_atomic(target, data, out / TEMPORARY_FOLDER)

@@ -1,0 +1,90 @@
+"""One writer on one output: a lock file that names its holder."""
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Self
+
+from train_shards.errors import UserError
+
+__all__ = ["OutputLock"]
+
+_LOCK = ".predecode/lock"
+
+
+class OutputLock:
+    """Holds an output for the time of a ``with`` block.
+
+    A lock whose process is dead on this host is taken over; one of another host cannot be judged
+    from here and is reported with what to do.
+    """
+
+    def __init__(self, out: Path) -> None:
+        """Takes nothing yet."""
+        self._path = out / _LOCK
+
+    def __enter__(self) -> Self:
+        """Takes the lock.
+
+        Raises:
+            UserError: another process holds it; the message names host, process and start.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            except FileExistsError:
+                self._take_over_or_refuse()
+                continue
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(_myself(), file)
+            return self
+
+    def __exit__(self, *_: object) -> None:
+        """Gives the lock back."""
+        self._path.unlink(missing_ok=True)
+
+    def _take_over_or_refuse(self) -> None:
+        try:
+            text = self._path.read_text()
+        except FileNotFoundError:
+            return  # given back just now
+        try:
+            holder = json.loads(text)
+            host, pid = str(holder["host"]), int(holder["pid"])
+        except (ValueError, KeyError, TypeError):
+            # Killed between creating the file and writing into it, or about to write.
+            raise UserError(
+                f"{self._path}: a lock without a holder, probably of a process that was killed. "
+                "If no other run writes here, remove this file."
+            ) from None
+        if host == platform.node() and _started(pid) != holder.get("process_start"):
+            self._path.unlink(missing_ok=True)
+            return
+        raise UserError(
+            f"{self._path.parent.parent}: another run writes here: host {host}, process {pid}, "
+            f"since {holder.get('since')}. Wait for it, or, if it is dead, remove {self._path}."
+        )
+
+
+def _myself() -> dict[str, object]:
+    return {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "process_start": _started(os.getpid()),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def _started(pid: int) -> str | None:
+    """Start time of a process in clock ticks after boot, which a reused number does not share.
+
+    Source: field 22 of /proc/<pid>/stat; the name before it may hold spaces but ends with ``)``.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]

@@ -1,0 +1,94 @@
+"""One table task: the low-dimensional rows of whole episodes -> an Arrow file -> receipt."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from predecode.errors import EpisodeError, EpisodeFault, disk_errors_of, episode_error
+from predecode.planning import LowdimTask, PlannedEpisode
+from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, write_receipt
+from predecode.source_check import check_unchanged
+from predecode.sources.tables import read_rows
+from train_shards.format import lowdim_path
+from train_shards.lowdim import write_lowdim
+from train_shards.manifest import Settings
+from train_shards.storage import atomic_file, sha256_of_file
+
+__all__ = ["LowdimJob", "run_lowdim_task"]
+
+
+class LowdimJob(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a node needs to make one table file."""
+
+    out: str
+    root: str
+    settings: Settings
+    plan_digest: str
+    task: LowdimTask
+    episodes: list[PlannedEpisode]
+
+    @property
+    def name(self) -> str:
+        """The table's base name, also the receipt's."""
+        return Path(lowdim_path(self.settings.name, self.task.table_index)).stem
+
+
+def run_lowdim_task(job: LowdimJob, report: Callable[[int], None]) -> LowdimReceipt:
+    """Makes one table file and its receipt; reports no images.
+
+    Raises:
+        InfraError: the source changed, or a disk refuses.
+    """
+    out = Path(job.out)
+    path = lowdim_path(job.settings.name, job.task.table_index)
+    tables: dict[int, pa.Table] = {}
+    faults: list[EpisodeFault] = []
+    with disk_errors_of(job.out):
+        schema = pa.schema([])
+        for planned in job.episodes:
+            try:
+                table = _read(job, planned)
+                schema = _joined(schema, table, planned)
+                tables[planned.episode.episode_index] = table
+            except EpisodeError as error:
+                faults.append(error.fault)
+        if tables:
+            with atomic_file(out / path, out / TEMPORARY_FOLDER) as file:
+                write_lowdim(file, tables.values())
+        receipt = LowdimReceipt(
+            plan_digest=job.plan_digest,
+            path=path,
+            num_bytes=(out / path).stat().st_size if tables else 0,
+            sha256=sha256_of_file(out / path) if tables else "",
+            episodes=list(tables),
+            faults=faults,
+        )
+        write_receipt(out, job.name, receipt)
+    report(0)
+    return receipt
+
+
+def _read(job: LowdimJob, planned: PlannedEpisode) -> pa.Table:
+    root = Path(job.root)
+    if planned.episode.table is not None:
+        check_unchanged(root, planned.inputs[0])
+    return read_rows(
+        root, planned.episode, planned.num_frames, None, task_info=job.settings.task_info
+    )
+
+
+def _joined(schema: pa.Schema, table: pa.Table, planned: PlannedEpisode) -> pa.Schema:
+    """The schema with this episode's columns; an episode whose types clash is at fault."""
+    try:
+        return pa.unify_schemas([schema, table.schema])
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        episode = planned.episode
+        raise episode_error(
+            episode.episode_index,
+            episode.table.path if episode.table else "",
+            "columns of other types than those of its task's other episodes",
+            schema,
+            error,
+        ) from error

@@ -1,0 +1,299 @@
+"""Receipts and quarantine -> completeness -> manifest, published last.
+
+Everything here is a function of the plans and their receipts, so that publishing twice, or after a
+crash, ends with the same bytes.
+"""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from predecode.errors import EpisodeFault
+from predecode.planning import Plan
+from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
+from predecode.selection import selected_frames
+from train_shards.format import MANIFEST_PATH, SPLITS, index_path, plan_path
+from train_shards.index import EPISODE_DTYPE, LIVE, NOT_STORED, write_index
+from train_shards.ledger import decode_ledger
+from train_shards.manifest import (
+    FormatVersion,
+    GenerationEntry,
+    IndexEntry,
+    LowdimEntry,
+    Manifest,
+    MissingEpisode,
+    ShardEntry,
+    Totals,
+    encode_json,
+)
+from train_shards.storage import atomic_file, write_atomic
+
+__all__ = [
+    "QUARANTINE_PATH",
+    "Finished",
+    "build_manifest",
+    "faults_of",
+    "publish",
+    "write_split_index",
+]
+
+QUARANTINE_PATH = ".predecode/quarantine.jsonl"
+
+
+class Finished(NamedTuple):
+    """One plan and what its tasks made, both in the plan's order."""
+
+    plan: Plan
+    shards: list[ShardReceipt]
+    tables: list[LowdimReceipt]
+
+
+def faults_of(finished: list[Finished]) -> dict[int, EpisodeFault]:
+    """Returns the episodes that are missing and why: each one's fault in its last generation."""
+    faults: dict[int, EpisodeFault] = {}
+    for plan, shards, tables in finished:
+        for planned in plan.episodes:
+            faults.pop(planned.episode.episode_index, None)
+        for fault in _generation_faults(plan, shards, tables):
+            faults.setdefault(fault.episode_index, fault)
+    return dict(sorted(faults.items()))
+
+
+def publish(out: Path, finished: list[Finished], old: Manifest | None) -> Manifest:
+    """Writes indexes, quarantine list, card and wids index, then the manifest; returns it.
+
+    Args:
+        out: the output.
+        finished: all generations.
+        old: the manifest so far; the indexes of its generations are kept as they are.
+
+    Cost: reads the ledgers of new generations, about 100 bytes a sample.
+    """
+    temporary = out / TEMPORARY_FOLDER
+    kept = {entry.plan_digest: entry.indexes for entry in (old.generations if old else [])}
+    indexes = [kept.get(item.plan.digest) or _publish_indexes(out, item) for item in finished]
+    manifest = build_manifest(finished, indexes)
+    rows = [
+        msgspec.json.encode(
+            {**msgspec.to_builtins(fault), "retry": retry_command(out, fault)}, order="sorted"
+        )
+        for fault in faults_of(finished).values()
+    ]
+    write_atomic(out / QUARANTINE_PATH, b"".join(row + b"\n" for row in rows), temporary)
+    for path, text in (("README.md", _card(manifest)), *_wids(manifest)):
+        write_atomic(out / path, text.encode(), temporary)
+    write_atomic(out / MANIFEST_PATH, encode_json(manifest), temporary)
+    return manifest
+
+
+def retry_command(out: Path, fault: EpisodeFault) -> str:
+    """Returns the command that tries a repaired episode again."""
+    return f"predecode retry {out} --episodes {fault.episode_index:08d}"
+
+
+def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]]) -> Manifest:
+    """Returns the manifest of all generations and their indexes. Pure."""
+    faults = faults_of(finished)
+    generations = [
+        _generation(item, entries) for item, entries in zip(finished, indexes, strict=True)
+    ]
+    settings = finished[-1].plan.settings
+    num_samples = sum(i.num_live for g in generations for i in g.indexes.values())
+    shards = [shard for g in generations for shard in g.shards]
+    planned = {p.episode.episode_index for item in finished for p in item.plan.episodes}
+    return Manifest(
+        format=FormatVersion(),
+        written_by=f"predecode {version('predecode')}",
+        settings=settings,
+        complete=not faults,
+        totals=Totals(
+            num_samples=num_samples,
+            num_images=num_samples * len(settings.cameras),
+            num_episodes=len(planned - set(faults)),
+            num_shards=len(shards),
+            num_shard_bytes=sum(shard.num_bytes for shard in shards),
+            num_lowdim_bytes=sum(t.num_bytes for g in generations for t in g.lowdim),
+            num_quarantined=len(faults),
+        ),
+        tasks=dict(
+            sorted(
+                (p.episode.task_index, p.episode.task)
+                for item in finished
+                for p in item.plan.episodes
+            )
+        ),
+        generations=generations,
+        missing=[_missing(episode_index, finished) for episode_index in faults],
+    )
+
+
+def _generation_faults(
+    plan: Plan, shards: list[ShardReceipt], tables: list[LowdimReceipt]
+) -> Iterator[EpisodeFault]:
+    yield from plan.faults
+    for table in tables:
+        yield from table.faults
+    for shard in shards:
+        yield from shard.faults
+
+
+def _missing(episode_index: int, finished: list[Finished]) -> MissingEpisode:
+    lengths = {
+        p.episode.episode_index: p.num_frames for item in finished for p in item.plan.episodes
+    }
+    length = lengths.get(episode_index)
+    return MissingEpisode(
+        episode_index=episode_index, ranges=[] if length is None else [(0, length)]
+    )
+
+
+def _generation(item: Finished, indexes: dict[str, IndexEntry]) -> GenerationEntry:
+    plan = item.plan
+    return GenerationEntry(
+        generation=plan.generation,
+        plan=plan_path(plan.generation),
+        plan_digest=plan.digest,
+        probe=plan.probe,
+        environment=plan.environment,
+        shards=_shard_entries(item),
+        lowdim=_lowdim_entries(item),
+        indexes=indexes,
+    )
+
+
+def _shard_entries(item: Finished) -> list[ShardEntry]:
+    return [
+        ShardEntry(
+            path=r.path,
+            split=r.split,
+            num_samples=r.num_samples,
+            num_bytes=r.num_bytes,
+            sha256=r.sha256,
+            md5=r.md5,
+            ledger=r.ledger,
+            ledger_sha256=r.ledger_sha256,
+        )
+        for r in item.shards
+        if r.num_samples
+    ]
+
+
+def _lowdim_entries(item: Finished) -> list[LowdimEntry]:
+    return [
+        LowdimEntry(path=r.path, num_bytes=r.num_bytes, sha256=r.sha256, episodes=r.episodes)
+        for r in item.tables
+        if r.episodes
+    ]
+
+
+def _publish_indexes(out: Path, item: Finished) -> dict[str, IndexEntry]:
+    entries = {}
+    for split in SPLITS:
+        if any(p.split == split for p in item.plan.episodes):
+            path = index_path(split, item.plan.generation)
+            with atomic_file(out / path, out / TEMPORARY_FOLDER) as file:
+                entries[split] = write_split_index(file, out, item, split)
+    return entries
+
+
+def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> IndexEntry:
+    """Writes the index of one split of one generation to ``file``; returns its entry.
+
+    Masked episodes keep their rows and lose their live bit.
+
+    Cost: reads the split's ledgers.
+    """
+    plan, shards = item.plan, _shard_entries(item)
+    episodes = _episode_rows(plan, split, _lowdim_entries(item), masked=set(faults_of([item])))
+    num_members, num_images = len(plan.settings.fields), len(plan.settings.cameras)
+
+    def ledgers() -> Iterator[tuple[int, NDArray[np.void]]]:
+        for number, shard in enumerate(shards):
+            if shard.split == split:
+                data = (out / shard.ledger).read_bytes()
+                yield number, decode_ledger(data, num_members, num_images, where=shard.ledger)
+
+    def ranks_of(_: int, frames: NDArray[np.uint32]) -> NDArray[np.int64]:
+        return frames.astype(np.int64) // plan.settings.stride
+
+    header_xxh3 = write_index(file, episodes, num_members, ledgers(), ranks_of)
+    live = (episodes["flags"] & LIVE) != 0
+    return IndexEntry(
+        path=index_path(split, plan.generation),
+        num_bytes=Path(file.name).stat().st_size,
+        header_xxh3=header_xxh3,
+        num_samples=int(episodes["num_rows"].sum()),
+        num_live=int(episodes["num_rows"][live].sum()),
+    )
+
+
+def _episode_rows(
+    plan: Plan, split: str, lowdim: list[LowdimEntry], *, masked: set[int]
+) -> NDArray[np.void]:
+    batches = {
+        episode_index: (table, batch)
+        for table, entry in enumerate(lowdim)
+        for batch, episode_index in enumerate(entry.episodes)
+    }
+    mine = [p for p in plan.episodes if p.split == split]
+    rows = np.zeros(len(mine), EPISODE_DTYPE)
+    row_start = 0
+    for row, planned in zip(rows, mine, strict=True):
+        episode = planned.episode
+        row["episode_index"] = episode.episode_index
+        row["task_index"] = episode.task_index
+        row["row_start"] = row_start
+        row["num_rows"] = len(selected_frames(0, planned.num_frames, plan.settings.stride))
+        row["num_frames"] = planned.num_frames
+        row["flags"] = 0 if episode.episode_index in masked else LIVE
+        row["lowdim_table"], row["lowdim_batch"] = batches.get(
+            episode.episode_index, (NOT_STORED, NOT_STORED)
+        )
+        row_start += int(row["num_rows"])
+    return rows
+
+
+def _card(manifest: Manifest) -> str:
+    """The data set card; its front matter lets the Hugging Face hub find the tars."""
+    splits = sorted({s.split for g in manifest.generations for s in g.shards})
+    files = "\n".join(f"  - split: {s}\n    path: data/{s}/*.tar" for s in splits)
+    settings, totals = manifest.settings, manifest.totals
+    return (
+        f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}\n---\n"
+        f"# {settings.name}\n\n"
+        f"{totals.num_samples:,} samples of {totals.num_episodes:,} episodes, cameras "
+        f"{', '.join(settings.camera_names)}, {settings.size} pixels, {settings.codec}"
+        f"{'' if settings.quality is None else f' quality {settings.quality}'}, in WebDataset "
+        f"shards made by {manifest.written_by} from {settings.source}.\n\n"
+        f"Complete: {'yes' if manifest.complete else 'no, see .predecode/quarantine.jsonl'}.\n\n"
+        "Low-dimensional columns of whole episodes stand in `lowdim/` (Arrow IPC).\n"
+    )
+
+
+def _wids(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """The wids index of each split. Source: ``wids-shard-index-v1`` of webdataset's wids."""
+    name = manifest.settings.name
+    for split in SPLITS:
+        shards = [s for g in manifest.generations for s in g.shards if s.split == split]
+        if shards:
+            index = {
+                "__kind__": "wids-shard-index-v1",
+                "wids_version": 1,
+                "name": f"{name}-{split}",
+                "shardlist": [
+                    {
+                        "url": shard.path,
+                        "nsamples": shard.num_samples,
+                        "md5sum": shard.md5,
+                        "filesize": shard.num_bytes,
+                    }
+                    for shard in shards
+                ],
+            }
+            file_name = f"{name}.json" if split == "train" else f"{name}-{split}.json"
+            yield file_name, encode_json(index).decode()

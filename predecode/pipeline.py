@@ -1,0 +1,230 @@
+"""THE STORY: one shard task -> decode -> resize -> hash -> encode -> write -> receipt.
+
+A task is a pure function of its job: the same job gives the same bytes on every node, whatever ran
+before it. A fault costs its episode only; every file stands under its final name whole or not at
+all, and the receipt is written last.
+"""
+
+import hashlib
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from predecode.encoded_samples import EncodedSamples
+from predecode.errors import (
+    EpisodeError,
+    EpisodeFault,
+    MediaError,
+    disk_errors_of,
+    episode_error,
+)
+from predecode.images.resize import resize_with_pad
+from predecode.planning import Piece, PlannedEpisode, ShardTask, sample_order
+from predecode.probe import check_probe
+from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt, write_receipt
+from predecode.selection import selected_frames
+from predecode.shard_writer import ShardWriter
+from predecode.source_check import check_unchanged
+from predecode.sources.tables import check_timestamps, read_rows
+from predecode.video.decoder import open_decoder
+from predecode.video.packets import read_frame_table
+from train_shards.codec import encode_image
+from train_shards.format import (
+    JSON_FIELD,
+    format_key,
+    image_field,
+    ledger_path,
+    shard_name,
+    shard_path,
+)
+from train_shards.ledger import encode_ledger, ledger_dtype
+from train_shards.manifest import Settings
+from train_shards.storage import atomic_file, write_atomic
+
+__all__ = ["ShardJob", "decoded_pictures", "run_shard_task"]
+
+_REPORT_IMAGES = 100
+
+
+class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a node needs to make one shard, or to decode it again."""
+
+    out: str
+    root: str
+    settings: Settings
+    plan_digest: str
+    probe: str
+    task: ShardTask
+    episodes: list[PlannedEpisode]
+
+    @property
+    def name(self) -> str:
+        """The shard's base name, also the receipt's."""
+        return shard_name(self.settings.name, self.task.split, self.task.shard_index)
+
+
+def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt:
+    """Makes one shard, its ledger and its receipt; calls ``report`` with numbers of new images.
+
+    Raises:
+        InfraError: the node makes other bytes, the source changed, or a disk refuses.
+    """
+    check_probe(job.settings, job.probe)
+    planned = {p.episode.episode_index: p for p in job.episodes}
+    faults: list[EpisodeFault] = []
+    with disk_errors_of(job.out), EncodedSamples(job.settings.camera_names) as samples:
+        for episode_index, pieces in itertools.groupby(
+            job.task.pieces, key=lambda piece: piece.episode_index
+        ):
+            frames = frames_of(pieces, job.settings)
+            try:
+                _add_rows(job, planned[episode_index], frames, samples)
+                for camera in job.settings.camera_names:
+                    _add_images(job, planned[episode_index], camera, frames, samples, report)
+            except EpisodeError as error:
+                samples.drop(episode_index)
+                faults.append(error.fault)
+        receipt = _write_shard(job, samples, faults)
+        write_receipt(Path(job.out), job.name, receipt)
+    return receipt
+
+
+def frames_of(pieces: Iterator[Piece], settings: Settings) -> list[int]:
+    """Returns the selected frames of one episode's pieces, ascending."""
+    return [
+        frame
+        for piece in pieces
+        for frame in selected_frames(piece.start, piece.stop, settings.stride)
+    ]
+
+
+def decoded_pictures(
+    root: Path, planned: PlannedEpisode, camera: str, frames: list[int]
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yields ``(frame_index, picture)`` of one camera, from the file that was planned.
+
+    Pictures are ``(H, W, 3)`` uint8 RGB, valid until the next step.
+
+    Raises:
+        EpisodeError: the video does not hold what the plan says.
+        InfraError: it is no longer the file that was planned.
+    """
+    span = planned.episode.videos[camera]
+    planned_input = next(i for i in planned.inputs if i.path == span.path)
+    check_unchanged(root, planned_input)
+    try:
+        table = read_frame_table(root / span.path, span.stream_index)
+        check_unchanged(root, planned_input, digest=table.digest)
+        with open_decoder(root / span.path, table=table) as decoder:
+            for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
+                yield rank - span.start, picture
+    except MediaError as error:
+        check_unchanged(root, planned_input)  # a vanished file is not a broken one
+        problem, expected, got = error.args
+        raise episode_error(
+            planned.episode.episode_index, span.path, problem, expected, got, camera
+        ) from error
+
+
+def _add_images(
+    job: ShardJob,
+    planned: PlannedEpisode,
+    camera: str,
+    frames: list[int],
+    samples: EncodedSamples,
+    report: Callable[[int], None],
+) -> None:
+    settings = job.settings
+    field = image_field(camera, settings.codec)
+    fresh = 0
+    for frame, picture in decoded_pictures(Path(job.root), planned, camera, frames):
+        image = resize_with_pad(picture, settings.picture_size)
+        pixel_xxh3 = xxhash.xxh3_64_intdigest(image.data)
+        data = encode_image(image, settings.codec, settings.quality, settings.subsampling)
+        samples.add_image((planned.episode.episode_index, frame), camera, field, data, pixel_xxh3)
+        fresh += 1
+        if fresh == _REPORT_IMAGES:
+            report(fresh)
+            fresh = 0
+    report(fresh)
+
+
+def _add_rows(
+    job: ShardJob, planned: PlannedEpisode, frames: list[int], samples: EncodedSamples
+) -> None:
+    """Adds the ``json`` member of each frame and, if asked for, its state and action."""
+    episode, root = planned.episode, Path(job.root)
+    vectors = {"state.npy": "observation.state", "action.npy": "action"}
+    names = ["timestamp", *vectors.values()] if job.settings.embed_lowdim else ["timestamp"]
+    if episode.table is not None:
+        check_unchanged(root, planned.inputs[0])
+    table = read_rows(root, episode, planned.num_frames, names, task_info=False)
+    timestamps_s = table["timestamp"].to_numpy()
+    check_timestamps(episode, timestamps_s)
+    for frame in frames:
+        row = {
+            "episode_index": episode.episode_index,
+            "frame_index": frame,
+            "timestamp": float(timestamps_s[frame]),
+            "task_index": episode.task_index,
+            "task": episode.task,
+        }
+        data = msgspec.json.encode(row, order="sorted")
+        samples.add_member((episode.episode_index, frame), JSON_FIELD, data)
+    if job.settings.embed_lowdim:
+        for field, name in vectors.items():
+            column = table[name].combine_chunks()
+            values = column.flatten().to_numpy().reshape(len(column), -1)  # (T, n)
+            for frame in frames:
+                samples.add_member((episode.episode_index, frame), field, _npy_bytes(values[frame]))
+
+
+def _npy_bytes(values: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, values, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _write_shard(
+    job: ShardJob, samples: EncodedSamples, faults: list[EpisodeFault]
+) -> ShardReceipt:
+    """Writes the tar, then the ledger; returns what the receipt will say of them."""
+    settings, out = job.settings, Path(job.out)
+    path = shard_path(settings.name, job.task.split, job.task.shard_index)
+    order = sample_order(samples.ids(), settings)
+    rows = np.zeros(len(order), ledger_dtype(len(settings.fields), len(settings.cameras)))
+    num_bytes, sha256, md5 = 0, "", ""
+    if order:
+        with atomic_file(out / path, out / TEMPORARY_FOLDER) as file:
+            writer = ShardWriter(file)
+            for row, sample in zip(rows, order, strict=True):
+                members = samples.members(sample, settings.fields)
+                offset_bytes, data_offsets = writer.add(format_key(*sample), members)
+                row["episode_index"], row["frame_index"] = sample
+                row["offset_bytes"] = offset_bytes
+                row["data_offset_bytes"] = data_offsets
+                row["data_bytes"] = [len(data) for _, data in members]
+                row["member_xxh3"] = [xxhash.xxh3_64_intdigest(data) for _, data in members]
+                row["pixel_xxh3"] = samples.pixel_hashes(sample)
+            num_bytes, sha256, md5 = writer.close()
+    ledger = encode_ledger(rows)
+    write_atomic(out / ledger_path(job.name), ledger, out / TEMPORARY_FOLDER)
+    return ShardReceipt(
+        plan_digest=job.plan_digest,
+        path=path,
+        split=job.task.split,
+        num_samples=len(order),
+        num_bytes=num_bytes,
+        sha256=sha256,
+        md5=md5,
+        ledger=ledger_path(job.name),
+        ledger_sha256=hashlib.sha256(ledger).hexdigest(),
+        faults=faults,
+    )

@@ -1,0 +1,234 @@
+"""Selected frames -> pieces -> shard tasks, and the plan's digest. Pure: bytes are no input."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import xxhash
+
+from predecode.config import PIECE_FRAMES
+from predecode.errors import EpisodeFault
+from predecode.selection import selected_frames
+from predecode.source_check import CheckedEpisode, InputFile
+from predecode.sources.episode import Episode
+from train_shards.format import SPLITS
+from train_shards.manifest import FormatVersion, Settings
+
+__all__ = [
+    "LowdimTask",
+    "Piece",
+    "Plan",
+    "PlannedEpisode",
+    "ShardTask",
+    "cut_pieces",
+    "deal_pieces",
+    "make_plan",
+    "plan_digest",
+    "sample_order",
+]
+
+MAX_TASK_FRAMES = 50_000
+"""A task is closed here too, so that sparse selections do not make tasks of hours."""
+LOWDIM_EPISODES = 64
+"""Episodes in one table file: 20,000 episodes stay below 400 files."""
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """Consecutive frames ``[start, stop)`` of one episode."""
+
+    episode_index: int
+    start: int
+    stop: int
+    num_samples: int
+
+
+class ShardTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What one shard holds; the unit of work, retry and verification."""
+
+    shard_index: int
+    """Number within its split, over all generations."""
+    split: str
+    pieces: list[Piece]
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all pieces, before any fault."""
+        return sum(piece.num_samples for piece in self.pieces)
+
+
+class LowdimTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What one table file holds."""
+
+    table_index: int
+    """Number over all generations."""
+    episodes: list[int]
+    """``episode_index`` of each record batch."""
+
+
+class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
+    """An episode as planned: what a task needs to decode it."""
+
+    episode: Episode
+    num_frames: int
+    split: str
+    inputs: list[InputFile]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation: what should be made."""
+
+    format: FormatVersion
+    generation: int
+    settings: Settings
+    root: str
+    """Where the source lay; not part of the digest."""
+    probe: str
+    environment: dict[str, str]
+    """Versions when the plan was made; the probe stands for them in the digest."""
+    episodes: list[PlannedEpisode]
+    faults: list[EpisodeFault]
+    """What the source check found; these episodes are in no task."""
+    shards: list[ShardTask]
+    tables: list[LowdimTask]
+    digest: str = ""
+    """SHA-256 of all of the above but root and environment."""
+
+
+def make_plan(
+    *,
+    generation: int,
+    settings: Settings,
+    root: str,
+    probe: str,
+    environment: dict[str, str],
+    checked: Sequence[CheckedEpisode],
+    faults: Sequence[EpisodeFault],
+    held_out: set[int],
+    first_shards: dict[str, int],
+    first_table: int,
+) -> Plan:
+    """Returns the plan of one generation.
+
+    Args:
+        generation: its number.
+        settings: identity of the output.
+        root: the source's folder.
+        probe: hash of the probe picture.
+        environment: library versions.
+        checked: episodes that passed, in any order.
+        faults: episodes that did not.
+        held_out: ``episode_index`` of those that go to ``val``.
+        first_shards: split -> first free shard number.
+        first_table: first free table number.
+    """
+    checked = sorted(checked, key=lambda c: c.episode.episode_index)
+    shards: list[ShardTask] = []
+    for split in SPLITS:
+        mine = [c for c in checked if (c.episode.episode_index in held_out) == (split == "val")]
+        pieces = [piece for c in mine for piece in cut_pieces(c, settings.stride)]
+        dealt = deal_pieces(pieces, settings)
+        shards += [
+            ShardTask(shard_index=first_shards[split] + number, split=split, pieces=group)
+            for number, group in enumerate(dealt)
+        ]
+    plan = Plan(
+        format=FormatVersion(),
+        generation=generation,
+        settings=settings,
+        root=root,
+        probe=probe,
+        environment=environment,
+        episodes=[
+            PlannedEpisode(
+                episode=c.episode,
+                num_frames=c.num_frames,
+                split="val" if c.episode.episode_index in held_out else "train",
+                inputs=c.inputs,
+            )
+            for c in checked
+        ],
+        faults=sorted(faults, key=lambda fault: fault.episode_index),
+        shards=shards,
+        tables=[
+            LowdimTask(table_index=first_table + number, episodes=group)
+            for number, group in enumerate(_group_tables(checked))
+        ],
+    )
+    return msgspec.structs.replace(plan, digest=plan_digest(plan))
+
+
+def cut_pieces(checked: CheckedEpisode, stride: int) -> list[Piece]:
+    """Returns an episode's pieces in order; they cover every selected frame once.
+
+    A piece is the shortest run of whole GOPs of the first camera with at least ``PIECE_FRAMES``
+    frames; what is left at the end joins the last one. A piece without a selected frame is left
+    out.
+    """
+    cuts = [0]
+    for keyframe in checked.keyframes:
+        if keyframe - cuts[-1] >= PIECE_FRAMES and checked.num_frames - keyframe >= PIECE_FRAMES:
+            cuts.append(keyframe)
+    cuts.append(checked.num_frames)
+    return [
+        Piece(checked.episode.episode_index, start, stop, len(frames))
+        for start, stop in itertools.pairwise(cuts)
+        if (frames := selected_frames(start, stop, stride))
+    ]
+
+
+def deal_pieces(pieces: Iterable[Piece], settings: Settings) -> list[list[Piece]]:
+    """Returns the pieces of each shard.
+
+    ``mixed`` deals them in an order drawn from the seed, so that one shard holds many episodes and
+    tasks; ``episode`` keeps their order. A shard is closed before the piece that would take it
+    beyond ``shard_size`` samples or ``MAX_TASK_FRAMES`` source frames; only a single piece may be
+    larger. Within a shard pieces stand by episode, so that each file is opened once.
+    """
+    ordered = list(pieces)
+    if settings.layout == "mixed":
+        ordered.sort(key=lambda p: (_rank(settings.seed, "piece", p.episode_index, p.start), p))
+    groups: list[list[Piece]] = []
+    samples = frames = 0
+    for piece in ordered:
+        samples += piece.num_samples
+        frames += piece.stop - piece.start
+        if not groups or samples > settings.shard_size or frames > MAX_TASK_FRAMES:
+            groups.append([])
+            samples, frames = piece.num_samples, piece.stop - piece.start
+        groups[-1].append(piece)
+    return [sorted(group, key=lambda p: (p.episode_index, p.start)) for group in groups]
+
+
+def sample_order(samples: Iterable[tuple[int, int]], settings: Settings) -> list[tuple[int, int]]:
+    """Returns ``(episode_index, frame_index)`` pairs in the order in which a shard holds them."""
+    if settings.layout == "episode":
+        return sorted(samples)
+    return sorted(samples, key=lambda s: (_rank(settings.seed, "sample", *s), s))
+
+
+def _rank(seed: int, what: str, episode_index: int, frame_index: int) -> int:
+    """A place in a shuffled order that depends on nothing but its arguments.
+
+    A hash and not a random generator: numpy's streams may change between releases.
+    """
+    return xxhash.xxh3_64_intdigest(f"{seed}:{what}:{episode_index}:{frame_index}".encode())
+
+
+def _group_tables(checked: Sequence[CheckedEpisode]) -> list[list[int]]:
+    """Consecutive episodes of one task, at most ``LOWDIM_EPISODES``: their columns are alike."""
+    groups: list[list[int]] = []
+    last_task: int | None = None
+    for c in checked:
+        task = c.episode.task_index
+        if not groups or task != last_task or len(groups[-1]) == LOWDIM_EPISODES:
+            groups.append([])
+        groups[-1].append(c.episode.episode_index)
+        last_task = task
+    return groups
+
+
+def plan_digest(plan: Plan) -> str:
+    """Returns the SHA-256 of all of a plan but root, environment and the digest itself."""
+    bare = msgspec.structs.replace(plan, root="", environment={}, digest="")
+    return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()

@@ -1,0 +1,74 @@
+"""What one task made: written after its files, read on resume and for the manifest."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from predecode.errors import EpisodeFault
+from train_shards.format import receipt_path
+from train_shards.manifest import encode_json
+from train_shards.storage import write_atomic
+
+__all__ = ["TEMPORARY_FOLDER", "LowdimReceipt", "ShardReceipt", "read_receipt", "write_receipt"]
+
+TEMPORARY_FOLDER = ".predecode/tmp"
+
+
+class ShardReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """One shard as made; all fields are functions of the plan and the faults."""
+
+    plan_digest: str
+    path: str
+    split: str
+    num_samples: int
+    """0: every episode of the task was at fault and there is no tar."""
+    num_bytes: int
+    sha256: str
+    md5: str
+    ledger: str
+    ledger_sha256: str
+    faults: list[EpisodeFault]
+
+
+class LowdimReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """One table file as made."""
+
+    plan_digest: str
+    path: str
+    num_bytes: int
+    sha256: str
+    episodes: list[int]
+    """``episode_index`` of each record batch; empty: there is no file."""
+    faults: list[EpisodeFault]
+
+
+Receipt = TypeVar("Receipt", bound="ShardReceipt | LowdimReceipt")
+
+
+def write_receipt(out: Path, task_name: str, receipt: ShardReceipt | LowdimReceipt) -> None:
+    """Writes a receipt, whole or not at all."""
+    write_atomic(out / receipt_path(task_name), encode_json(receipt), out / TEMPORARY_FOLDER)
+
+
+def read_receipt(
+    out: Path, task_name: str, plan_digest: str, kind: type[Receipt], *, check_files: bool = True
+) -> Receipt | None:
+    """Returns a task's receipt if it is of this plan and its file stands with its size.
+
+    None means that the task is to be run (again): a receipt that cannot be trusted is no receipt.
+    Without ``check_files`` the file is not looked at.
+    """
+    try:
+        receipt = msgspec.json.decode((out / receipt_path(task_name)).read_bytes(), type=kind)
+        if receipt.plan_digest != plan_digest:
+            return None
+        if not check_files:
+            return receipt
+        if receipt.num_bytes and (out / receipt.path).stat().st_size != receipt.num_bytes:
+            return None
+        if isinstance(receipt, ShardReceipt) and not (out / receipt.ledger).is_file():
+            return None
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+    return receipt

@@ -1,0 +1,183 @@
+"""Headers, packet tables and metadata of one episode against each other, before any planning.
+
+No picture is decoded. An episode that fails never enters the plan.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
+from predecode.sources.episode import Episode
+from predecode.video.packets import FrameTable, read_frame_table
+
+__all__ = ["CheckedEpisode", "InputFile", "check_episode", "check_unchanged"]
+
+
+class InputFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file as it was when the plan was made."""
+
+    path: str
+    """Relative to the source's root."""
+    num_bytes: int
+    digest: str
+    """xxh3-128 of a video's packet table or of a parquet file's footer."""
+
+
+class CheckedEpisode(msgspec.Struct, frozen=True, kw_only=True):
+    """An episode whose files agree with its metadata and with each other."""
+
+    episode: Episode
+    num_frames: int
+    keyframes: list[int]
+    """Frames, counted in the episode, at which the first camera has a keyframe; ascending."""
+    inputs: list[InputFile]
+    """The table if there is one, then each camera's video, cameras sorted."""
+
+
+def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> CheckedEpisode:
+    """Returns the checked episode.
+
+    Raises:
+        EpisodeError: a file is missing, empty or unreadable, counts disagree, or a picture's time
+            is not the one that the data set gives its frame.
+        InfraError: the root itself cannot be reached.
+
+    Cost: reads headers; a whole video only where its header does not tell the pictures' times.
+    """
+    try:
+        num_frames = episode.num_frames
+        inputs: list[InputFile] = []
+        if episode.table is not None:
+            inputs.append(_check_table(root, episode, num_frames))
+        keyframes: list[int] = []
+        for camera in cameras:
+            frames, video = _check_video(root, episode, camera)
+            num_frames = len(frames.pts) if num_frames is None else num_frames
+            _check_count(episode, camera, frames, num_frames)
+            _check_times(episode, camera, frames, num_frames)
+            if camera == cameras[0]:
+                span_start = episode.videos[camera].start
+                ranks = frames.keyframe_ranks - span_start
+                keyframes = ranks[(ranks >= 0) & (ranks < num_frames)].tolist()
+            inputs.append(video)
+    except EpisodeError:
+        _check_root(root)
+        raise
+    return CheckedEpisode(
+        episode=episode, num_frames=num_frames or 0, keyframes=keyframes, inputs=inputs
+    )
+
+
+def check_unchanged(root: Path, planned: InputFile, *, digest: str | None = None) -> None:
+    """Passes when an input is still what it was when the plan was made.
+
+    Raises:
+        InfraError: the file is gone, or its size or digest differs; the episode is not to blame.
+    """
+    path = root / planned.path
+    try:
+        num_bytes = path.stat().st_size
+    except OSError as error:
+        raise InfraError(
+            f"{path}: was there when the plan was made, now: {error.strerror}. Make the source "
+            "reachable again, then the same command goes on."
+        ) from error
+    if num_bytes != planned.num_bytes or digest not in (None, planned.digest):
+        raise InfraError(
+            f"{path}: changed since the plan was made: expected {planned.num_bytes} bytes and "
+            f"digest {planned.digest}, got {num_bytes} bytes and {digest or 'the same digest'}. "
+            "Restore the source, or start anew with --overwrite."
+        )
+
+
+def _check_root(root: Path) -> None:
+    """A vanished mount must not quarantine every episode."""
+    if not root.is_dir():
+        raise InfraError(f"{root}: the source's folder is gone. Mount it, then run again.")
+
+
+def _check_table(root: Path, episode: Episode, num_frames: int | None) -> InputFile:
+    span = episode.table
+    if span is None:
+        raise ValueError("episode without a table")
+    path = root / span.path
+    num_bytes = _check_file(path, span.path, episode, None, "a parquet file")
+    try:
+        metadata = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise episode_error(
+            episode.episode_index, span.path, "not readable", "a parquet file", error
+        ) from error
+    rows = metadata.num_rows - span.start
+    # A file with one episode has its rows and no others; in a shared file others may follow.
+    if num_frames is not None and (rows < num_frames or (span.start == 0 and rows != num_frames)):
+        raise episode_error(
+            episode.episode_index, span.path, "rows disagree with the metadata",
+            f"{num_frames} rows", f"{rows} rows",
+        )  # fmt: skip
+    with path.open("rb") as file:
+        # Source: parquet ends with the footer's length (4 bytes) and "PAR1".
+        file.seek(-min(metadata.serialized_size + 8, num_bytes), 2)
+        digest = xxhash.xxh3_128_hexdigest(file.read())
+    return InputFile(path=span.path, num_bytes=num_bytes, digest=digest)
+
+
+def _check_video(root: Path, episode: Episode, camera: str) -> tuple[FrameTable, InputFile]:
+    span = episode.videos[camera]
+    path = root / span.path
+    num_bytes = _check_file(path, span.path, episode, camera, "a video")
+    try:
+        frames = read_frame_table(path, span.stream_index)
+    except MediaError as error:
+        problem, expected, got = error.args
+        raise episode_error(
+            episode.episode_index, span.path, problem, expected, got, camera
+        ) from error
+    return frames, InputFile(path=span.path, num_bytes=num_bytes, digest=frames.digest)
+
+
+def _check_file(path: Path, name: str, episode: Episode, camera: str | None, expected: str) -> int:
+    try:
+        num_bytes = path.stat().st_size
+    except OSError as error:
+        raise episode_error(
+            episode.episode_index, name, "no such file", expected, error.strerror, camera
+        ) from error
+    if num_bytes == 0:
+        raise episode_error(episode.episode_index, name, "empty file", expected, "0 bytes", camera)
+    return num_bytes
+
+
+def _check_count(episode: Episode, camera: str, frames: FrameTable, num_frames: int) -> None:
+    span = episode.videos[camera]
+    pictures = len(frames.pts) - span.start
+    if pictures < num_frames or (span.start == 0 and pictures != num_frames):
+        raise episode_error(
+            episode.episode_index, span.path, "pictures disagree with the frames of the episode",
+            f"{num_frames} pictures", f"{pictures} pictures", camera,
+        )  # fmt: skip
+
+
+def _check_times(episode: Episode, camera: str, frames: FrameTable, num_frames: int) -> None:
+    """Every picture must stand within one tick of ``i / fps`` after the first; integers only."""
+    if episode.fps is None:
+        return
+    span = episode.videos[camera]
+    step = 1 / (Fraction(*episode.fps) * frames.time_base)  # ticks a frame
+    ticks = frames.pts[span.start : span.start + num_frames]
+    # deviation in units of 1/denominator tick, exact for any file below 2^63 of them
+    deviation = (ticks - ticks[0]) * step.denominator - np.arange(num_frames) * step.numerator
+    wrong = np.flatnonzero(np.abs(deviation) > step.denominator)
+    if len(wrong):
+        frame = int(wrong[0])
+        raise episode_error(
+            episode.episode_index, span.path, f"picture {frame} is not at its frame's time",
+            f"{float(frame * step):g} ticks after the first picture",
+            f"{int(ticks[frame] - ticks[0])} ticks", camera,
+        )  # fmt: skip

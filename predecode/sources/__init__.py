@@ -1,0 +1,1 @@
+"""Where episodes come from: one module per kind of data set."""

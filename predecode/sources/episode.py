@@ -1,0 +1,67 @@
+"""What a source says of its episodes; plain data that travels to tasks and into the plan."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+__all__ = ["Episode", "Source", "TableSpan", "VideoSpan"]
+
+
+class VideoSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera's pictures of one episode: a run of pictures in a video file."""
+
+    key: str
+    """The source's own name of the camera."""
+    path: str
+    """File, relative to the source's root, with ``/``."""
+    start: int = 0
+    """Rank of the episode's first picture among the file's pictures in display order."""
+    stream_index: int | None = None
+    """Stream in the file; None takes libav's best video stream."""
+
+
+class TableSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """The low-dimensional rows of one episode: a run of rows in a parquet file."""
+
+    path: str
+    """File, relative to the source's root, with ``/``."""
+    start: int = 0
+    """First row of the episode in the file."""
+
+
+class Episode(msgspec.Struct, frozen=True, kw_only=True):
+    """One recorded run, as the source's metadata describe it; nothing of it is checked yet."""
+
+    episode_index: int
+    """The source's own id."""
+    task_index: int
+    task: str
+    """The instruction, a sentence; ``""`` where the source has none."""
+    num_frames: int | None
+    """Length as the metadata say; None where only the video knows."""
+    fps: tuple[int, int] | None
+    """Numerator and denominator; frame ``i`` is at ``i / fps`` s. None: the video's own times."""
+    videos: dict[str, VideoSpan]
+    """Camera -> its pictures."""
+    table: TableSpan | None
+    """None where the source has no low-dimensional data."""
+
+
+class Source(Protocol):
+    """A data set to decode."""
+
+    kind: str
+    """The word after ``--src``."""
+    root: Path
+    cameras: dict[str, str]
+    """Camera -> the source's own key, sorted by camera."""
+    episodes: list[Episode]
+    """Sorted by ``episode_index``, which is unique."""
+    task_names: dict[str, int]
+    """Short name of a task -> ``task_index``."""
+
+    def metadata_files(self, episodes: Iterable[Episode]) -> list[str]:
+        """Returns what training needs of the source's metadata, as paths relative to the root."""
+        ...

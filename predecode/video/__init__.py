@@ -1,0 +1,1 @@
+"""Frame tables of video files and exact decoding; the only place that imports av to read."""

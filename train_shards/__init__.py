@@ -1,0 +1,1 @@
+"""The reading side: shards to training items, without a video decoder."""

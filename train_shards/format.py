@@ -1,0 +1,173 @@
+"""Names, keys and versions of the on-disk format; ``docs/format.md`` is its normative text.
+
+Owns every file name and every text pattern. Writer's and reader's halves stand side by side.
+Imports nothing of the project but errors.
+"""
+
+import re
+from pathlib import PurePosixPath
+
+from train_shards.errors import DataError
+
+__all__ = [
+    "FORMAT_MAJOR",
+    "FORMAT_MINOR",
+    "IMAGE_EXTENSIONS",
+    "JSON_FIELD",
+    "MANIFEST_PATH",
+    "SPLITS",
+    "check_name",
+    "check_relative_path",
+    "check_version",
+    "format_key",
+    "image_field",
+    "index_path",
+    "ledger_path",
+    "lowdim_path",
+    "parse_key",
+    "plan_path",
+    "receipt_path",
+    "sample_fields",
+    "shard_name",
+    "shard_path",
+]
+
+FORMAT_MAJOR = 1
+"""A reader refuses a higher one."""
+FORMAT_MINOR = 0
+"""A reader ignores what it does not know within a major version."""
+
+SPLITS = ("train", "val")
+JSON_FIELD = "json"
+IMAGE_EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "raw": "npy"}
+"""Codec -> last extension of a member. Source: webdataset decodes by the last extension; these
+four are safe in webdataset, wids, Energon and datasets."""
+
+MANIFEST_PATH = ".predecode/manifest.json"
+
+_KEY = re.compile(r"ep(\d{8,})_f(\d{6,})")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+
+def format_key(episode_index: int, frame_index: int) -> str:
+    """Returns the text id of a sample; text order is numeric order below 10^8 and 10^6.
+
+    >>> format_key(10041, 310)
+    'ep00010041_f000310'
+    """
+    return f"ep{episode_index:08d}_f{frame_index:06d}"
+
+
+def parse_key(key: str) -> tuple[int, int]:
+    """Returns ``(episode_index, frame_index)`` of a key.
+
+    Raises:
+        DataError: the text is not what ``format_key`` writes.
+
+    >>> parse_key('ep00010041_f000310')
+    (10041, 310)
+    """
+    match = _KEY.fullmatch(key)
+    if match is None or format_key(int(match[1]), int(match[2])) != key:
+        raise DataError(f"key {key!r}: expected the form 'ep00010041_f000310'")
+    return int(match[1]), int(match[2])
+
+
+def image_field(camera: str, codec: str) -> str:
+    """Returns the member's part after the key, ``<camera>.<extension>``.
+
+    >>> image_field("left_wrist", "jpeg")
+    'left_wrist.jpg'
+    """
+    return f"{camera}.{IMAGE_EXTENSIONS[codec]}"
+
+
+def sample_fields(cameras: tuple[str, ...], codec: str, *, embed_lowdim: bool) -> tuple[str, ...]:
+    """Returns the fields of every sample, in the order of their members in a shard.
+
+    >>> sample_fields(("head", "left_wrist"), "jpeg", embed_lowdim=False)
+    ('head.jpg', 'json', 'left_wrist.jpg')
+    """
+    fields = [image_field(camera, codec) for camera in cameras] + [JSON_FIELD]
+    if embed_lowdim:
+        fields += ["action.npy", "state.npy"]
+    return tuple(sorted(fields))
+
+
+def shard_name(name: str, split: str, shard_index: int) -> str:
+    """Returns a shard's base name, unique over the data set.
+
+    >>> shard_name("b1k", "train", 17)
+    'b1k-train-000017'
+    """
+    return f"{name}-{split}-{shard_index:06d}"
+
+
+def shard_path(name: str, split: str, shard_index: int) -> str:
+    """Returns a shard's path relative to the output."""
+    return f"data/{split}/{shard_name(name, split, shard_index)}.tar"
+
+
+def ledger_path(shard: str) -> str:
+    """Returns the path of a shard's ledger relative to the output; ``shard`` is its base name."""
+    return f".predecode/ledger/{shard}.npy"
+
+
+def receipt_path(task_name: str) -> str:
+    """Returns the path of a task's receipt relative to the output."""
+    return f".predecode/receipts/{task_name}.json"
+
+
+def lowdim_path(name: str, table_index: int) -> str:
+    """Returns the path of a low-dimensional table relative to the output."""
+    return f"lowdim/{name}-lowdim-{table_index:06d}.arrow"
+
+
+def index_path(split: str, generation: int) -> str:
+    """Returns the path of one generation's index of one split relative to the output."""
+    return f".predecode/index/{split}-{generation:06d}.idx"
+
+
+def plan_path(generation: int) -> str:
+    """Returns the path of one generation's plan relative to the output."""
+    return f".predecode/plan-{generation:06d}.json"
+
+
+def check_name(name: str, *, what: str) -> str:
+    """Returns ``name`` when it may stand in file and member names.
+
+    Source: webdataset lowercases fields and ends the key at the first dot, so both are excluded.
+
+    Raises:
+        DataError: other characters than a-z, 0-9, ``_`` and ``-``, or more than 40 of them.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise DataError(
+            f"{what} {name!r}: expected 1 to 40 of a-z, 0-9, '_', '-', the first a letter or digit"
+        )
+    return name
+
+
+def check_relative_path(path: str, *, what: str) -> str:
+    """Returns ``path`` when it stays inside its root.
+
+    Raises:
+        DataError: absolute, empty, with a backslash or NUL, or with a ``..`` part.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+        raise DataError(f"{what} {path!r}: expected a relative path without '..'")
+    return path
+
+
+def check_version(major: int, *, where: str) -> None:
+    """Passes when this code can read format ``major``.
+
+    Raises:
+        DataError: the file was written in a higher major format version.
+    """
+    if major > FORMAT_MAJOR:
+        raise DataError(
+            f"{where}: format version {major}, this reader knows up to {FORMAT_MAJOR}. "
+            "Install a newer release of predecode."
+        )

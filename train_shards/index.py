@@ -1,0 +1,308 @@
+"""The index of one split and generation: where each sample lies and which samples are live.
+
+Rows stand in source order, ``(episode_index, frame_index)`` ascending, so that a frame is found
+by arithmetic. Read by offset (``pread``), never mapped: a random walk over a large mapping would
+fill resident memory. Little-endian throughout. Writer and reader stand side by side.
+
+    header (128 bytes) | episode records | sample records | storage order | block digests
+"""
+
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from train_shards.errors import DataError
+from train_shards.format import FORMAT_MAJOR, FORMAT_MINOR, check_version
+
+__all__ = [
+    "EPISODE_DTYPE",
+    "LIVE",
+    "NOT_STORED",
+    "Index",
+    "Location",
+    "row_of_position",
+    "sample_dtype",
+    "write_index",
+]
+
+_MAGIC = b"PREDIDX1"
+_HEADER = struct.Struct("<8sHHIIIQQQQQQQ")
+"""magic, major, minor, num_members, num_episodes, block_bytes, num_samples, num_stored,
+episodes_offset, samples_offset, storage_offset, blocks_offset, file_bytes."""
+_HEADER_BYTES = 128
+_DIGEST_OFFSET = _HEADER_BYTES - 8
+_BLOCK_BYTES = 1 << 16
+_RECORD = struct.Struct("<QIIII")
+
+LIVE = 1
+"""Bit of ``flags``: the episode's samples are served. Masked episodes keep their rows."""
+NOT_STORED = 0xFFFFFFFF
+"""Shard number of a sample that no shard holds."""
+
+EPISODE_DTYPE = np.dtype(
+    [
+        ("episode_index", "<i8"),
+        ("task_index", "<i8"),
+        ("row_start", "<u8"),
+        ("num_rows", "<u8"),
+        ("num_frames", "<u8"),
+        ("flags", "<u4"),
+        ("lowdim_table", "<u4"),
+        ("lowdim_batch", "<u4"),
+        ("reserved", "<u4"),
+    ]
+)
+
+
+def sample_dtype(num_members: int) -> np.dtype[np.void]:
+    """Returns the type of a sample record: 24 bytes and 8 a member (8 more in storage order).
+
+    ``shard`` is the position in the generation's list of shards, ``episode`` the position in the
+    episode records; ``offset_bytes`` is the sample's first tar header; ``members`` holds for each
+    field where its content begins, counted from there, and how long it is.
+    """
+    return np.dtype(
+        [
+            ("offset_bytes", "<u8"),
+            ("shard", "<u4"),
+            ("frame_index", "<u4"),
+            ("episode", "<u4"),
+            ("reserved", "<u4"),
+            ("members", "<u4", (num_members, 2)),
+        ]
+    )
+
+
+class Location(NamedTuple):
+    """Where one sample lies."""
+
+    shard: int
+    """Position in the generation's list of shards."""
+    offset_bytes: int
+    frame_index: int
+    episode: int
+    """Position in the index's episode records."""
+    members: tuple[tuple[int, int], ...]
+    """For each field ``(start, num_bytes)`` of its content; ``start`` counts from offset_bytes."""
+
+
+def write_index(
+    file: BinaryIO,
+    episodes: NDArray[np.void],
+    num_members: int,
+    ledgers: Iterable[tuple[int, NDArray[np.void]]],
+    ranks_of: Callable[[int, NDArray[np.uint32]], NDArray[np.int64]],
+) -> str:
+    """Writes an index and returns the digest of its header as hex.
+
+    Args:
+        file: empty, readable and writable through its name.
+        episodes: ``EPISODE_DTYPE`` rows, ``episode_index`` ascending, ``row_start`` cumulative.
+        num_members: members of every sample.
+        ledgers: ``(shard, rows)`` in shard order; see ``train_shards.ledger``.
+        ranks_of: gives the positions of frames among the planned frames of an episode, from its
+            ``episode_index``.
+
+    Cost: one pass over the ledgers; the file is mapped, so memory stays that of one ledger.
+    """
+    dtype = sample_dtype(num_members)
+    num_samples = int(episodes["num_rows"].sum())
+    episodes_offset = _HEADER_BYTES
+    samples_offset = episodes_offset + episodes.nbytes
+    storage_offset = samples_offset + num_samples * dtype.itemsize
+    blocks_offset = storage_offset + num_samples * 8
+    num_blocks = -(-(blocks_offset - _HEADER_BYTES) // _BLOCK_BYTES)
+    file_bytes = blocks_offset + num_blocks * 8
+    file.truncate(file_bytes)
+    body = np.memmap(file.name, np.uint8, mode="r+", shape=(file_bytes,))
+    body[episodes_offset:samples_offset] = episodes.view(np.uint8).reshape(-1)
+    samples = body[samples_offset:storage_offset].view(dtype)
+    samples["shard"] = NOT_STORED
+    storage = body[storage_offset:blocks_offset].view("<u8")
+    num_stored = 0
+    for shard, rows in ledgers:
+        positions = _scatter(samples, episodes, shard, rows, ranks_of)
+        storage[num_stored : num_stored + len(positions)] = positions
+        num_stored += len(positions)
+    digests = [
+        xxhash.xxh3_64_intdigest(body[start : min(start + _BLOCK_BYTES, blocks_offset)].data)
+        for start in range(_HEADER_BYTES, blocks_offset, _BLOCK_BYTES)
+    ]
+    body[blocks_offset:] = np.array(digests, "<u8").view(np.uint8)
+    header = _HEADER.pack(
+        _MAGIC, FORMAT_MAJOR, FORMAT_MINOR, num_members, len(episodes), _BLOCK_BYTES, num_samples,
+        num_stored, episodes_offset, samples_offset, storage_offset, blocks_offset, file_bytes,
+    ).ljust(_DIGEST_OFFSET, b"\0")  # fmt: skip
+    digest = _header_digest(header, body[blocks_offset:].tobytes())
+    body[:_HEADER_BYTES] = np.frombuffer(header + struct.pack("<Q", digest), np.uint8)
+    body.flush()
+    return f"{digest:016x}"
+
+
+def _scatter(
+    samples: NDArray[np.void],
+    episodes: NDArray[np.void],
+    shard: int,
+    rows: NDArray[np.void],
+    ranks_of: Callable[[int, NDArray[np.uint32]], NDArray[np.int64]],
+) -> NDArray[np.int64]:
+    """Writes one shard's rows to their places and returns these, in the shard's order."""
+    ordinals = np.searchsorted(episodes["episode_index"], rows["episode_index"])
+    positions = episodes["row_start"][ordinals].astype(np.int64)
+    for ordinal in np.unique(ordinals):
+        mask = ordinals == ordinal
+        episode_index = int(episodes["episode_index"][ordinal])
+        positions[mask] += ranks_of(episode_index, rows["frame_index"][mask])
+    records = np.zeros(len(rows), samples.dtype)
+    records["offset_bytes"] = rows["offset_bytes"]
+    records["shard"] = shard
+    records["frame_index"] = rows["frame_index"]
+    records["episode"] = ordinals
+    records["members"][:, :, 0] = rows["data_offset_bytes"]
+    records["members"][:, :, 1] = rows["data_bytes"]
+    samples[positions] = records
+    return positions
+
+
+def _header_digest(header: bytes, blocks: bytes) -> int:
+    """Digest of the header and of the block digests, so that a checked block proves the rest."""
+    return xxhash.xxh3_64_intdigest(header + blocks)
+
+
+class Index:
+    """Reads sample records by row; opens in time that does not depend on the number of samples.
+
+    Version, size and header digest are checked on opening; with ``check_blocks`` each 64 KiB block
+    is checked when it is first touched. Safe under fork (``pread`` has no shared position).
+    """
+
+    def __init__(self, path: Path, num_members: int, *, check_blocks: bool = False) -> None:
+        """Opens ``path``.
+
+        Raises:
+            DataError: not an index, another size, digest or number of members, a higher version.
+            OSError: cannot be opened.
+        """
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY)
+        header = os.pread(self._descriptor, _HEADER_BYTES, 0)
+        if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC[:7]):
+            raise DataError(f"{path}: not an index of predecode")
+        (
+            _, major, _, members, num_episodes, self._block_bytes, self.num_samples,
+            self.num_stored, episodes_offset, self._samples_offset, self._storage_offset,
+            self._blocks_offset, file_bytes,
+        ) = _HEADER.unpack_from(header)  # fmt: skip
+        check_version(major, where=str(path))
+        size_bytes = os.fstat(self._descriptor).st_size
+        if size_bytes != file_bytes:
+            raise DataError(f"{path}: {size_bytes} bytes, its header says {file_bytes}")
+        if members != num_members:
+            raise DataError(f"{path}: {members} members a sample, expected {num_members}")
+        blocks = os.pread(self._descriptor, file_bytes - self._blocks_offset, self._blocks_offset)
+        digest = _header_digest(header[:_DIGEST_OFFSET], blocks)
+        if digest != struct.unpack_from("<Q", header, _DIGEST_OFFSET)[0]:
+            raise DataError(f"{path}: the header's digest does not match its content")
+        self.header_xxh3 = f"{digest:016x}"
+        self._unchecked = np.ones(len(blocks) // 8, bool) if check_blocks else None
+        self._block_digests = np.frombuffer(blocks, "<u8")
+        self._record_bytes = sample_dtype(num_members).itemsize
+        self._members = struct.Struct(f"<{2 * num_members}I")
+        self.episodes: NDArray[np.void] = np.frombuffer(
+            self._read(episodes_offset, num_episodes * EPISODE_DTYPE.itemsize), EPISODE_DTYPE
+        )
+
+    def location(self, row: int) -> Location:
+        """Returns where the sample of ``row`` lies. Cost: one pread of about 56 bytes.
+
+        Raises:
+            IndexError: no such row.
+            DataError: a damaged block, or a sample that no shard holds.
+        """
+        if not 0 <= row < self.num_samples:
+            raise IndexError(f"{self.path}: row {row}, expected 0 to {self.num_samples - 1}")
+        data = self._read(self._samples_offset + row * self._record_bytes, self._record_bytes)
+        offset_bytes, shard, frame_index, episode, _ = _RECORD.unpack_from(data)
+        if shard == NOT_STORED:
+            raise DataError(f"{self.path}: row {row} is a hole: no shard holds this sample")
+        flat = self._members.unpack_from(data, _RECORD.size)
+        members = tuple(zip(flat[::2], flat[1::2], strict=True))
+        return Location(shard, offset_bytes, frame_index, episode, members)
+
+    def live_runs(self) -> tuple[list[int], list[int]]:
+        """Returns the runs of live rows as ``(first row of each, live rows before each)``.
+
+        The second list has one entry more: the number of live rows.
+        """
+        starts: list[int] = []
+        lengths: list[int] = []
+        stop = -1
+        live = self.episodes[(self.episodes["flags"] & LIVE) != 0]
+        for row_start, num_rows in zip(
+            live["row_start"].tolist(), live["num_rows"].tolist(), strict=True
+        ):
+            if row_start == stop:
+                lengths[-1] += num_rows
+            else:
+                starts.append(row_start)
+                lengths.append(num_rows)
+            stop = row_start + num_rows
+        return starts, list(accumulate(lengths, initial=0))
+
+    def storage_rows(self, start: int, stop: int) -> NDArray[np.uint64]:
+        """Returns the rows of the samples ``[start, stop)`` in the order in which they lie."""
+        stop = min(stop, self.num_stored)
+        data = self._read(self._storage_offset + start * 8, max(stop - start, 0) * 8)
+        return np.frombuffer(data, "<u8")
+
+    def check_all_blocks(self) -> None:
+        """Checks every block now, whatever was asked for on opening.
+
+        Raises:
+            DataError: a damaged block.
+
+        Cost: reads the file once.
+        """
+        for block in range(len(self._block_digests)):
+            self._check_block(block)
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _read(self, offset: int, num_bytes: int) -> bytes:
+        if self._unchecked is not None and num_bytes:
+            first = (offset - _HEADER_BYTES) // self._block_bytes
+            last = (offset + num_bytes - 1 - _HEADER_BYTES) // self._block_bytes
+            for block in range(first, last + 1):
+                if self._unchecked[block]:
+                    self._check_block(block)
+                    self._unchecked[block] = False
+        return os.pread(self._descriptor, num_bytes, offset)
+
+    def _check_block(self, block: int) -> None:
+        start = _HEADER_BYTES + block * self._block_bytes
+        stop = min(start + self._block_bytes, self._blocks_offset)
+        data = os.pread(self._descriptor, stop - start, start)
+        if xxhash.xxh3_64_intdigest(data) != int(self._block_digests[block]):
+            raise DataError(f"{self.path}: block {block} (bytes {start} to {stop}) is damaged")
+
+
+def row_of_position(position: int, starts: list[int], before: list[int]) -> int:
+    """Returns the row of the ``position``-th live sample; see ``Index.live_runs``.
+
+    >>> [row_of_position(p, [0, 10], [0, 2, 5]) for p in range(5)]
+    [0, 1, 10, 11, 12]
+    """
+    run = bisect_right(before, position) - 1
+    return starts[run] + position - before[run]

@@ -1,0 +1,120 @@
+"""Every low-dimensional column of whole episodes: Arrow IPC files, memory-mapped.
+
+One record batch an episode, at the source's full rate. Vectors are fixed-size lists of float32;
+a column that an episode lacks is null throughout its batch and absent from its rows.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from train_shards.errors import DataError
+
+__all__ = ["LowdimTables", "write_lowdim"]
+
+_OPEN_TABLES = 256
+_CACHED_BATCHES = 16384
+"""A batch's views cost about 2 kB; the largest known set has 20,000 episodes."""
+
+
+def write_lowdim(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
+    """Writes one record batch a table and returns their number.
+
+    The file's schema is the union of the tables' columns, in order of first appearance.
+
+    Raises:
+        DataError: one column has two types.
+    """
+    tables = list(tables)
+    try:
+        schema = pa.unify_schemas([table.schema.remove_metadata() for table in tables])
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"low-dimensional columns do not fit together: {error}") from error
+    with pa.ipc.new_file(file, schema) as writer:
+        for table in tables:
+            columns = [
+                table[name].combine_chunks()
+                if name in table.column_names
+                else pa.nulls(table.num_rows, schema.field(name).type)
+                for name in schema.names
+            ]
+            arrays = [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+    return len(tables)
+
+
+class LowdimTables:
+    """Rows and ranges of rows from the table files of one generation; opens files lazily."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        """Takes the files in the manifest's order; opens none."""
+        self._paths = paths
+        self._files: OrderedDict[int, Any] = OrderedDict()
+        self._batches: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
+
+    def columns(self, table: int, batch: int) -> dict[str, Any]:
+        """Returns an episode's columns as read-only arrays ``(T,)`` or ``(T, n)``, not copied.
+
+        Raises:
+            DataError: the file is not what the writer made.
+        """
+        views = self._batches.get((table, batch))
+        if views is None:
+            record_batch = self._file(table).get_batch(batch)
+            views = {
+                name: _to_numpy(column)
+                for name, column in zip(
+                    record_batch.schema.names, record_batch.columns, strict=True
+                )
+                if column.null_count < len(column) or len(column) == 0
+            }
+            self._batches[table, batch] = views
+            if len(self._batches) > _CACHED_BATCHES:
+                self._batches.popitem(last=False)
+        return views
+
+    def row(self, table: int, batch: int, frame_index: int) -> dict[str, Any]:
+        """Returns one frame's values: numpy scalars, and fresh ``(n,)`` arrays.
+
+        Raises:
+            IndexError: the episode has no such frame.
+        """
+        return {
+            name: values[frame_index].copy()
+            if isinstance(values, np.ndarray)
+            else values[frame_index].as_py()
+            for name, values in self.columns(table, batch).items()
+        }
+
+    def _file(self, table: int) -> Any:
+        file = self._files.get(table)
+        if file is None:
+            path = self._paths[table]
+            try:
+                file = pa.ipc.open_file(pa.memory_map(str(path)))
+            except pa.ArrowInvalid as error:
+                raise DataError(f"{path}: not an Arrow table file: {error}") from error
+            self._files[table] = file
+            if len(self._files) > _OPEN_TABLES:
+                self._files.popitem(last=False)
+        return file
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Drops what belongs to this process, so that a data set pickles small."""
+        return {"_paths": self._paths, "_files": OrderedDict(), "_batches": OrderedDict()}
+
+
+def _to_numpy(column: pa.Array) -> Any:
+    """A view of numbers, ``(T,)`` or ``(T, n)``; other types stay Arrow arrays."""
+    if pa.types.is_fixed_size_list(column.type):
+        values = column.flatten().to_numpy(zero_copy_only=True)
+        return values.reshape(len(column), column.type.list_size)
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return column.to_numpy(zero_copy_only=column.null_count == 0)
+    if pa.types.is_boolean(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    return column

@@ -1,0 +1,235 @@
+"""The manifest: what exists in an output; written last, read first.
+
+``Settings`` is what a reader must know of how the data was made. Unknown fields are ignored within
+a major version, wrong types are refused with the path of the field.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from train_shards.errors import DataError, UserError
+from train_shards.format import (
+    FORMAT_MAJOR,
+    FORMAT_MINOR,
+    MANIFEST_PATH,
+    check_name,
+    check_relative_path,
+    check_version,
+    sample_fields,
+)
+
+__all__ = [
+    "FormatVersion",
+    "GenerationEntry",
+    "IndexEntry",
+    "LowdimEntry",
+    "Manifest",
+    "MissingEpisode",
+    "Settings",
+    "ShardEntry",
+    "Totals",
+    "decode_manifest",
+    "encode_json",
+    "load_manifest",
+]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The identity of an output: all generations share it, another value is refused."""
+
+    source: str
+    """Kind of source, such as ``b1k``."""
+    name: str
+    """First part of every shard's name."""
+    cameras: dict[str, str]
+    """Stored camera -> the source's own key of it, sorted by camera."""
+    size: str
+    """``native`` or ``<width>x<height>`` of every stored picture, in pixels."""
+    codec: str
+    """One of ``train_shards.codec.CODECS``."""
+    quality: int | None
+    """1 to 100; None for a lossless codec."""
+    subsampling: str
+    """JPEG chroma subsampling: ``420``, ``422`` or ``444``."""
+    stride: int
+    """Every ``stride``-th frame of an episode is stored, from its first."""
+    layout: str
+    """``mixed`` or ``episode``."""
+    shard_size: int
+    """Most samples in a shard."""
+    val_episodes: str
+    """The held-out episodes as asked for, ``""`` for none."""
+    embed_lowdim: bool
+    """Whether each sample carries its state and action in the tar as well."""
+    task_info: bool
+    """Whether ``observation.task_info`` is kept in the low-dimensional tables."""
+    seed: int
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """The stored cameras in their sorted order."""
+        return tuple(sorted(self.cameras))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of every sample, in the order of their members."""
+        return sample_fields(self.camera_names, self.codec, embed_lowdim=self.embed_lowdim)
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """``(h, w)`` of every stored picture in pixels; None for native sizes."""
+        if self.size == "native":
+            return None
+        width, height = self.size.split("x")
+        return int(height), int(width)
+
+
+class FormatVersion(msgspec.Struct, frozen=True):
+    """Version of the on-disk format."""
+
+    major: int = FORMAT_MAJOR
+    minor: int = FORMAT_MINOR
+
+
+class ShardEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One published tar; its name and split give its path."""
+
+    path: str
+    split: str
+    num_samples: int
+    num_bytes: int
+    sha256: str
+    md5: str
+    """For wids, which checks by it."""
+    ledger: str
+    ledger_sha256: str
+
+    @property
+    def name(self) -> str:
+        """The shard's base name without ``.tar``."""
+        return self.path.rsplit("/", 1)[-1].removesuffix(".tar")
+
+
+class LowdimEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One published table file; a record batch an episode."""
+
+    path: str
+    num_bytes: int
+    sha256: str
+    episodes: list[int]
+    """``episode_index`` of each record batch."""
+
+
+class IndexEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation's index of one split."""
+
+    path: str
+    num_bytes: int
+    header_xxh3: str
+    num_samples: int
+    num_live: int
+
+
+class GenerationEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What one plan added to the output; never changed afterwards."""
+
+    generation: int
+    plan: str
+    plan_digest: str
+    probe: str
+    """Hash of the probe picture after colour conversion, resize and encoding."""
+    environment: dict[str, str]
+    """Versions of the libraries that made the bytes."""
+    shards: list[ShardEntry]
+    lowdim: list[LowdimEntry]
+    indexes: dict[str, IndexEntry]
+
+
+class MissingEpisode(msgspec.Struct, frozen=True, kw_only=True):
+    """An episode that was asked for and is not there; the reason stands in ``quarantine.jsonl``."""
+
+    episode_index: int
+    ranges: list[tuple[int, int]]
+    """Missing frames, ``[start, stop)``; empty where not even the length is known."""
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over all generations; samples and episodes count live ones only."""
+
+    num_samples: int
+    num_images: int
+    num_episodes: int
+    num_shards: int
+    num_shard_bytes: int
+    num_lowdim_bytes: int
+    num_quarantined: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What exists in an output."""
+
+    format: FormatVersion
+    written_by: str
+    settings: Settings
+    complete: bool
+    """False while an episode that was asked for is missing."""
+    totals: Totals
+    tasks: dict[int, str]
+    """``task_index`` -> sentence."""
+    generations: list[GenerationEntry]
+    missing: list[MissingEpisode]
+
+
+class _Versioned(msgspec.Struct):
+    format: FormatVersion
+
+
+def encode_json(value: object) -> bytes:
+    """Returns the one JSON text of a structure: sorted, indented, with a final newline."""
+    plain = msgspec.to_builtins(value, str_keys=True)  # sorting wants text keys
+    return msgspec.json.format(msgspec.json.encode(plain, order="sorted"), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes, *, where: str) -> Manifest:
+    """Returns the manifest in ``data``.
+
+    Raises:
+        DataError: not JSON, a field missing or of the wrong type, a higher major version, a name
+            that is not allowed, or a path that leaves the output.
+    """
+    try:
+        # The version first: a later major may have changed every other field.
+        check_version(msgspec.json.decode(data, type=_Versioned).format.major, where=where)
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{where}: not a manifest of predecode: {error}") from error
+    check_name(manifest.settings.name, what=f"{where}: name")
+    for camera in manifest.settings.cameras:
+        check_name(camera, what=f"{where}: camera")
+    for generation in manifest.generations:
+        paths = [generation.plan]
+        paths += [path for shard in generation.shards for path in (shard.path, shard.ledger)]
+        paths += [table.path for table in generation.lowdim]
+        paths += [index.path for index in generation.indexes.values()]
+        for path in paths:
+            check_relative_path(path, what=f"{where}: path")
+    return manifest
+
+
+def load_manifest(out: Path) -> Manifest:
+    """Returns the manifest of the output folder ``out``.
+
+    Raises:
+        UserError: there is no manifest: not an output, or a run that has not finished.
+        DataError: as ``decode_manifest``.
+    """
+    path = out / MANIFEST_PATH
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(
+            f"{out}: no {MANIFEST_PATH}: not an output of predecode, or its run has not finished. "
+            "The same 'predecode run' command again finishes an interrupted run."
+        ) from None
+    return decode_manifest(data, where=str(path))
