@@ -77,7 +77,9 @@ def _video_stream(container: InputContainer, stream_index: int | None) -> VideoS
         stream = next((s for s in container.streams if s.index == stream_index), None)
     if not isinstance(stream, VideoStream):
         wanted = "a video stream" if stream_index is None else f"video stream {stream_index}"
-        kinds = ", ".join(f"{s.index} {s.type}" for s in container.streams[:10]) or "no streams"
+        kinds = (
+            ", ".join(f"{s.index} {s.type}" for s in list(container.streams)[:10]) or "no streams"
+        )
         raise MediaError("video stream missing", wanted, kinds)
     return stream
 

@@ -208,7 +208,7 @@ class PyavDecoder:
                 if is_leading:
                     continue
                 at = self._name(None if packet is None else packet.pts)
-                raise MediaError(f"{at} cannot be decoded", "whole data", str(e.strerror)) from e
+                raise MediaError(f"decoding fails at {at}", "whole data", str(e.strerror)) from e
             for frame in frames:
                 if frame.pts is not None and frame.pts < start_pts:
                     continue
