@@ -199,7 +199,7 @@ def verify(
     seed: Annotated[int, typer.Option(help="Of the choice of samples.")] = 0,
     min_psnr: Annotated[
         float, typer.Option(help="Least PSNR in dB of a lossy picture against a fresh decode.")
-    ] = 30.0,
+    ] = 25.0,
     address: AddressOption = None,
     num_cpus: NumCpusOption = None,
 ) -> None:
@@ -255,7 +255,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except typer.Exit as request:
         status = request.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        _say("interrupted. Nothing is lost: the same command goes on from here.")
         status = EXIT_INTERRUPTED
     except _USAGE_ERROR as error:
         error.show()
@@ -270,6 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         traceback.print_exc()
         _say("error: this is a bug in predecode; please report it with the lines above.")
         status = EXIT_BUG
+    if status == EXIT_INTERRUPTED:  # Typer turns an interrupt inside a command into this status
+        _say("interrupted. Nothing is lost: the same command goes on from here.")
     sys.exit(status)
 
 

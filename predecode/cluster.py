@@ -5,6 +5,7 @@ object store.
 """
 
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ _TRIES = 3
 """A task that lost its node, or met a disk that refused, is tried this often."""
 _PAUSE_S = 2.0
 _POLL_S = 0.5
+_CONNECT_S = 5.0
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -73,8 +75,9 @@ class RayCluster:
         else:
             options |= {"address": address}
         try:
+            _knock(address)
             ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"--address {address}: no Ray cluster reached: {error}. Start one with "
                 "'ray start --head', or leave --address out for an embedded one."
@@ -129,6 +132,13 @@ class RayCluster:
         """Two tasks a CPU: one runs while the next is being handed over."""
         cpus = int(self._ray.cluster_resources().get("CPU", 1))
         return 2 * max(1, min(cpus, self._num_cpus or cpus))
+
+
+def _knock(address: str | None) -> None:
+    """Fails within seconds where nobody listens; Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
 
 
 class _Counter:

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 
@@ -77,18 +77,18 @@ class ShardDataset:
         """Number of samples that can be read."""
         return self._num_samples
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
+    def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
         """Returns the item at ``position``; negative positions count from the end.
 
         Raises:
             IndexError: no such position.
             DataError: a damaged shard, index or table; the message names shard and key.
         """
-        position = operator.index(position)
-        if position < 0:
-            position += len(self)
+        index = operator.index(position)
+        if index < 0:
+            index += len(self)
         reader = self._open_reader()
-        place = reader.locate(position)
+        place = reader.locate(index)
         item: dict[str, Any] = reader.row(place)
         for camera, field, data in zip(
             self.cameras, self._fields, reader.read(place, self._fields), strict=True
@@ -100,7 +100,7 @@ class ShardDataset:
             if self.image_layout == "CHW":
                 picture = np.ascontiguousarray(picture.transpose(2, 0, 1))
             item[IMAGE_KEY + camera] = picture
-        item["sample_index"] = np.int64(position)
+        item["sample_index"] = np.int64(index)
         item["episode_index"] = np.int64(place.episode_index)
         item["frame_index"] = np.int64(place.frame_index)
         item["task_index"] = np.int64(place.task_index)

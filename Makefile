@@ -1,0 +1,47 @@
+# make help lists the targets; every target sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo fmt lint test test-fast clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
+
+setup: $(READY) ## .venv with the package, all extras and the development tools; apt packages
+
+$(READY): pyproject.toml .constraints.txt
+	@command -v ffmpeg >/dev/null || (echo "installing ffmpeg (apt)"; \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq ffmpeg >/dev/null; \
+	  else sudo apt-get update -qq && sudo apt-get install -y -qq ffmpeg >/dev/null; fi)
+	$(PYTHON) -m venv .venv
+	# torch first: a range resolved without it would choose another build
+	$(BIN)/pip install -q --disable-pip-version-check -c .constraints.txt torch
+	$(BIN)/pip install -q --disable-pip-version-check -c .constraints.txt -e '.[all,dev]'
+	@touch $@
+
+data/b1k: | $(READY)
+	$(BIN)/predecode sample --out data/b1k
+
+demo: data/b1k ## the main job on a small data set: make it, run, verify, read a few samples back
+	$(BIN)/predecode run --src b1k --out shards/
+	$(BIN)/predecode verify shards/
+	$(BIN)/python -m train_shards shards/
+
+fmt: $(READY) ## format the code
+	$(BIN)/ruff format -q .
+	$(BIN)/ruff check -q --fix .
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+
+test: lint ## lint and every test
+	$(BIN)/python -m pytest -q
+
+test-fast: $(READY) ## the unit suite
+	$(BIN)/python -m pytest -q -m "not slow" tests/unit predecode train_shards
+
+clean: ## remove the demo's data and shards
+	rm -rf data shards

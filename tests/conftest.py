@@ -1,0 +1,40 @@
+"""Data sets and outputs that many tests read and none changes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from predecode.sources.sample import make_sample
+from tests.support.jobs import run_here
+
+SAMPLE_EPISODES = (10, 20, 40, 490010, 490040)
+"""Lengths 120, 250, 751, 501 and 90; 40 has a scene cut, 490040 is a rollout without poses."""
+
+
+@pytest.fixture(scope="session")
+def b1k_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the 2025 layout, rgb only."""
+    root = tmp_path_factory.mktemp("source") / "b1k"
+    make_sample(root, episode_indices=SAMPLE_EPISODES, modalities=("rgb",))
+    return root
+
+
+@pytest.fixture(scope="session")
+def jpeg_shards(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default output of ``b1k_root``, in several shards."""
+    out = tmp_path_factory.mktemp("jpeg") / "shards"
+    run_here(b1k_root, out)
+    return out
+
+
+@pytest.fixture
+def own_root(b1k_root: Path, tmp_path: Path) -> Path:
+    """A copy of the data set that a test may break."""
+    return Path(shutil.copytree(b1k_root, tmp_path / "b1k"))
+
+
+@pytest.fixture
+def own_shards(jpeg_shards: Path, tmp_path: Path) -> Path:
+    """A copy of the output that a test may break."""
+    return Path(shutil.copytree(jpeg_shards, tmp_path / "shards"))

@@ -1,0 +1,124 @@
+"""Runs of the whole job, in this process or through the command line."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from predecode.cluster import Cluster, InProcess
+from predecode.config import make_settings
+from predecode.job import Outcome, retry_job, run_job
+from predecode.output_check import check_output, shard_jobs
+from predecode.selection import select_episodes
+from predecode.sources.registry import open_source
+from predecode.verification import Finding, verify_shard
+from train_shards.manifest import load_manifest
+
+DEFAULTS: dict[str, Any] = {
+    "cameras": None,
+    "size": "224",
+    "codec": "jpeg",
+    "quality": None,
+    "stride": 1,
+    "layout": "mixed",
+    "shard_size": 512,
+    "val_episodes": "",
+    "embed_lowdim": False,
+    "task_info": False,
+    "seed": 0,
+    "name": None,
+}
+
+
+class Silent:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.parts = 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def phase(self, what: str, unit: str, total: int, *, parts_per_step: int = 1) -> None:
+        self.notes.append(f"{what}: {total} {unit} of {parts_per_step}")
+
+    def advance(self, parts: int, num_bytes: int) -> None:  # noqa: ARG002
+        self.parts += parts
+
+
+class Reversed(InProcess):
+    """Runs the last task first."""
+
+    def run(self, task: Any, payloads: Sequence[Any], report: Any) -> Iterator[tuple[Any, Any]]:
+        yield from super().run(task, payloads[::-1], report)
+
+
+def starter(cluster: Cluster) -> Callable[[], Any]:
+    @contextmanager
+    def start() -> Iterator[Cluster]:
+        yield cluster
+
+    return start
+
+
+def run_here(
+    root: Path,
+    out: Path,
+    *,
+    src: str = "b1k",
+    tasks: str | None = None,
+    episodes: str | None = None,
+    overwrite: bool = False,
+    cluster: Cluster | None = None,
+    **options: Any,
+) -> Outcome:
+    """Runs the job in this process with the defaults of the command line but small shards."""
+    source = open_source(src, root)
+    settings = make_settings(source, **{**DEFAULTS, **options})
+    selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
+    start = starter(cluster or InProcess())
+    return run_job(out, source, settings, selected, start, Silent(), overwrite=overwrite)
+
+
+def retry_here(root: Path, out: Path, wanted: set[int] | None = None) -> Outcome:
+    source = open_source("b1k", root)
+    return retry_job(out, source, wanted, starter(InProcess()), Silent())
+
+
+def verify_here(root: Path, out: Path, *, num_samples: int | None = None) -> list[Finding]:
+    """All findings of ``predecode verify``, in this process."""
+    manifest = load_manifest(out)
+    findings = list(check_output(out, manifest))
+    jobs = shard_jobs(out, root, manifest, num_samples=num_samples, seed=0, min_psnr_db=25.0)
+    for _, verdict in InProcess().run(verify_shard, jobs, lambda _: None):
+        findings += verdict.findings
+    return findings
+
+
+def command(
+    *words: str | Path, cwd: Path | None = None, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Runs ``predecode`` as a user would."""
+    return subprocess.run(
+        [sys.executable, "-m", "predecode", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **variables},
+        timeout=300,
+    )
+
+
+def fingerprint(out: Path) -> dict[str, str]:
+    """Relative path -> SHA-256 of every file of an output."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,95 @@
+"""The house: a file imports only what stands below it, and each library has one door."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
+PREDECODE = [
+    "__main__", "cli", "output_check", "verification", "job", "manifest", "lowdim_task",
+    "pipeline", "receipts", "encoded_samples", "planning", "source_check", "config", "selection",
+    "sources.registry", "sources.b1k", "sources.videos", "sources.tables", "sources.episode",
+    "sources.sample", "sources.sample_metadata", "sources.sample_annotations",
+    "sources.sample_tables", "sources.sample_video", "sources.sample_pictures",
+    "sources.sample_layout", "sources.barcode",
+    "probe", "video.probe", "video.decoder", "video.pyav", "video.packets", "video.mp4_tables",
+    "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
+]  # fmt: skip
+TRAIN_SHARDS = [
+    "__main__", "dataset", "reader", "lowdim", "index", "ledger", "manifest", "codec", "storage",
+    "format", "errors",
+]  # fmt: skip
+
+HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]
+
+DOORS = {
+    "ray": ["predecode/cluster.py"],
+    "rich": ["predecode/progress.py"],
+    "typer": ["predecode/cli.py"],
+    "tarfile": ["predecode/shard_writer.py"],
+    "simplejpeg": ["train_shards/codec.py"],
+    "av": [
+        "predecode/sources/sample_video.py",
+        "predecode/video/packets.py",
+        "predecode/video/probe.py",
+        "predecode/video/pyav.py",
+    ],
+    "wandb": [],
+    "torch": [],
+    "torchcodec": [],
+    "torchvision": [],
+    "pickle": [],
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in ("predecode", "train_shards"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            if not name.endswith("__init__"):
+                found[name] = path
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module imported anywhere in a file, also inside functions and type-checking blocks."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_every_file_has_its_place_in_the_house() -> None:
+    assert sorted(modules()) == sorted(HOUSE)
+
+
+@pytest.mark.parametrize("name", HOUSE)
+def test_a_file_imports_only_what_stands_below_it(name: str) -> None:
+    place = HOUSE.index(name)
+    own = {imported for imported in imports_of(modules()[name]) if imported in HOUSE}
+    assert {imported for imported in own if HOUSE.index(imported) <= place} == set()
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_has_one_door(library: str) -> None:
+    users = [
+        path.relative_to(ROOT).as_posix()
+        for path in modules().values()
+        if any(name.split(".")[0] == library for name in imports_of(path))
+    ]
+    assert users == DOORS[library]
+
+
+def test_the_reading_side_knows_no_decoder() -> None:
+    banned = {"av", "torchcodec", "torchvision", "ray", "predecode"}
+    read = [path for name, path in modules().items() if name.startswith("train_shards")]
+    assert len(read) == len(TRAIN_SHARDS)
+    for path in read:
+        assert not banned & {name.split(".")[0] for name in imports_of(path)}, path
