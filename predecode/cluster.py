@@ -80,7 +80,8 @@ class RayCluster:
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"--address {address}: no Ray cluster reached: {error}. Start one with "
-                "'ray start --head', or leave --address out for an embedded one."
+                "'ray start --head'; if it runs and asks for a token, set RAY_AUTH_MODE=token; or "
+                "leave --address out for an embedded one."
             ) from error
         actor: Any = ray.remote(num_cpus=0)(_Counter)
         self._counter = actor.remote()

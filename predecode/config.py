@@ -15,7 +15,8 @@ PIECE_FRAMES = 256
 """Fewest source frames of a piece, unless its episode is shorter."""
 DEFAULT_SHARD_SIZE = 8192
 _DEFAULT_JPEG_QUALITY = 95
-_MAX_EDGE_PX = 16384
+_MAX_EDGE_PX = 8192
+"""Keeps a square picture below Pillow's limit against decompression bombs (89 Mpx)."""
 _OPTIONS = {"source": "src"}
 
 
@@ -53,6 +54,8 @@ def make_settings(
         raise UserError(f"--embed-lowdim: --src {source.kind} has no state and action to embed.")
     try:
         check_name(name or source.kind, what="--name")
+        for camera in source.cameras:
+            check_name(camera, what=f"--src {source.kind}: camera")
     except DataError as error:
         raise UserError(str(error)) from error
     held_out(source.episodes, val_episodes, seed)  # refuses a text that cannot be understood

@@ -125,7 +125,7 @@ def load_plans(out: Path) -> list[Plan]:
     while (path := out / plan_path(len(plans))).is_file():
         try:
             plans.append(msgspec.json.decode(path.read_bytes(), type=Plan))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: not a plan of this version: {error}") from error
     return plans
 

@@ -48,11 +48,11 @@ class OutputLock:
 
     def _take_over_or_refuse(self) -> None:
         try:
-            text = self._path.read_text()
+            data = self._path.read_bytes()
         except FileNotFoundError:
             return  # given back just now
         try:
-            holder = json.loads(text)
+            holder = json.loads(data)
             host, pid = str(holder["host"]), int(holder["pid"])
         except (ValueError, KeyError, TypeError):
             # Killed between creating the file and writing into it, or about to write.
@@ -61,12 +61,24 @@ class OutputLock:
                 "If no other run writes here, remove this file."
             ) from None
         if host == platform.node() and _started(pid) != holder.get("process_start"):
-            self._path.unlink(missing_ok=True)
+            self._remove(data)
             return
         raise UserError(
             f"{self._path.parent.parent}: another run writes here: host {host}, process {pid}, "
             f"since {holder.get('since')}. Wait for it, or, if it is dead, remove {self._path}."
         )
+
+    def _remove(self, stale: bytes) -> None:
+        """Removes the lock that was judged, and no other that has taken its place since."""
+        aside = self._path.with_name(f"lock.{platform.node()}.{os.getpid()}")
+        try:
+            self._path.rename(aside)
+        except FileNotFoundError:
+            return  # another process was faster
+        if aside.read_bytes() != stale:
+            aside.rename(self._path)
+            return
+        aside.unlink()
 
 
 def _myself() -> dict[str, object]:

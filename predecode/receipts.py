@@ -69,6 +69,6 @@ def read_receipt(
             return None
         if isinstance(receipt, ShardReceipt) and not (out / receipt.ledger).is_file():
             return None
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return receipt

@@ -53,7 +53,7 @@ def held_out(episodes: Sequence[Episode], val_episodes: str, seed: int) -> set[i
     """Returns the ``episode_index`` of the episodes that go to ``data/val``.
 
     Args:
-        episodes: the selected ones.
+        episodes: all of the source, so that a growing selection moves no episode.
         val_episodes: positions and ids as in ``select_episodes``, or a share of each task's
             episodes: ``0.05``, ``5%``. ``""`` for none.
         seed: chooses the episodes of a share; a larger share contains a smaller one.
@@ -93,7 +93,7 @@ def _parse_tasks(text: str, known: set[int], names: dict[str, int]) -> set[int]:
     for token in _tokens(text):
         indices: Iterable[int]
         if re.fullmatch(r"\d+(-\d+)?", token):
-            indices = _parse_range(token)
+            indices = _parse_range(token, option="--tasks")
         elif token in names:
             indices = [names[token]]
         else:
@@ -126,7 +126,7 @@ def _at_positions(episodes: Sequence[Episode], text: str, *, option: str) -> lis
                 raise UserError(f"{option} {token}: no such episode among the selected tasks.")
             wanted_ids.add(int(token))
             continue
-        for position in _parse_range(token):
+        for position in _parse_range(token, option=option):
             if position >= longest:
                 raise UserError(
                     f"{option} {token}: position {position}, expected 0 to {longest - 1} "
@@ -153,8 +153,10 @@ def _tokens(text: str) -> list[str]:
     return [token.strip() for token in text.split(",")]
 
 
-def _parse_range(token: str) -> range:
+def _parse_range(token: str, *, option: str) -> range:
     first, _, last = token.partition("-")
+    if last and int(last) < int(first):
+        raise UserError(f"{option} {token}: the range runs backwards; expected {last}-{first}.")
     return range(int(first), int(last or first) + 1)
 
 

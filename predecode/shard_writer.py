@@ -84,12 +84,26 @@ def list_members(path: Path) -> list[Member]:
     Cost: one small read a member.
     """
     members = []
+    end = 0
     try:
         with tarfile.open(path, "r:", format=tarfile.USTAR_FORMAT) as tar:
             for info in tar:
                 if not info.isreg():
                     raise DataError(f"{path.name}, member {info.name!r}: not a regular file")
                 members.append(Member(info.name, info.offset, info.offset_data, info.size))
+                end = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DataError(f"{path.name}: not a whole tar: {error}") from error
+    # tarfile ends quietly at a damaged header and at a cut between members.
+    with path.open("rb") as file:
+        file.seek(end)
+        rest = file.read(tarfile.RECORDSIZE + 2 * tarfile.BLOCKSIZE)
+        whole = len(rest) == 2 * tarfile.BLOCKSIZE + -(end + 2 * tarfile.BLOCKSIZE) % (
+            tarfile.RECORDSIZE
+        )
+        if not whole or rest.strip(b"\0"):
+            raise DataError(
+                f"{path.name}: not a whole tar: expected the end marker after {len(members)} "
+                f"members, at byte {end}"
+            )
     return members

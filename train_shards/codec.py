@@ -4,6 +4,7 @@ Pictures are ``(h, w, 3)`` uint8 RGB. Lossless: ``png``, ``raw``, and ``webp`` w
 """
 
 import io
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ __all__ = ["CODECS", "decode_image", "encode_image", "is_lossless"]
 CODECS = ("jpeg", "png", "webp", "raw")
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
+_FOREIGN_ERRORS = (TokenError, Image.DecompressionBombError)
+"""What numpy's header parser and Pillow raise beside the usual: of no common base."""
 
 
 def is_lossless(codec: str, quality: int | None) -> bool:
@@ -87,7 +90,7 @@ def decode_image(data: bytes, codec: str, size: tuple[int, int] | None) -> NDArr
         with Image.open(io.BytesIO(data), formats=[codec.upper()]) as image:
             _check_size((image.height, image.width), size)
             return np.array(image.convert("RGB"))
-    except (ValueError, OSError, SyntaxError) as error:
+    except (ValueError, TypeError, OSError, SyntaxError, *_FOREIGN_ERRORS) as error:
         raise DataError(f"not a readable {codec} picture of {len(data)} bytes: {error}") from error
 
 

@@ -104,7 +104,12 @@ class ShardDataset:
         item["episode_index"] = np.int64(place.episode_index)
         item["frame_index"] = np.int64(place.frame_index)
         item["task_index"] = np.int64(place.task_index)
-        item["task"] = reader.manifest.tasks[place.task_index]
+        try:
+            item["task"] = reader.manifest.tasks[place.task_index]
+        except KeyError as error:
+            raise DataError(
+                f"{reader.where(place)}: task {place.task_index} is not in the manifest"
+            ) from error
         return item
 
     def close(self) -> None:

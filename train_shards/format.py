@@ -45,7 +45,7 @@ four are safe in webdataset, wids, Energon and datasets."""
 
 MANIFEST_PATH = ".predecode/manifest.json"
 
-_KEY = re.compile(r"ep(\d{8,})_f(\d{6,})")
+_KEY = re.compile(r"ep(\d{8,18})_f(\d{6,18})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 

@@ -9,6 +9,7 @@ fill resident memory. Little-endian throughout. Writer and reader stand side by 
 
 import os
 import struct
+import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from itertools import accumulate
@@ -193,6 +194,12 @@ class Index:
         """
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY)
+        # Also when the object is dropped, or never comes to be.
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._read_header(num_members, check_blocks=check_blocks)
+
+    def _read_header(self, num_members: int, *, check_blocks: bool) -> None:
+        path = self.path
         header = os.pread(self._descriptor, _HEADER_BYTES, 0)
         if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC[:7]):
             raise DataError(f"{path}: not an index of predecode")
@@ -205,6 +212,8 @@ class Index:
         size_bytes = os.fstat(self._descriptor).st_size
         if size_bytes != file_bytes:
             raise DataError(f"{path}: {size_bytes} bytes, its header says {file_bytes}")
+        if not _HEADER_BYTES <= self._blocks_offset <= file_bytes:
+            raise DataError(f"{path}: the header's digest does not match its content")
         if members != num_members:
             raise DataError(f"{path}: {members} members a sample, expected {num_members}")
         blocks = os.pread(self._descriptor, file_bytes - self._blocks_offset, self._blocks_offset)
@@ -276,9 +285,7 @@ class Index:
 
     def close(self) -> None:
         """Closes the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._close()
 
     def _read(self, offset: int, num_bytes: int) -> bytes:
         if self._unchecked is not None and num_bytes:

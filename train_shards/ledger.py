@@ -4,6 +4,7 @@ An ``.npy`` file with one structured row a sample, in the order of the samples i
 """
 
 import io
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def decode_ledger(
     """
     try:
         rows = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, TypeError, SyntaxError, TokenError) as error:
         raise DataError(f"{where}: not a ledger: {error}") from error
     expected = ledger_dtype(num_members, num_images)
     if rows.dtype != expected or rows.ndim != 1:

@@ -64,7 +64,13 @@ class LowdimTables:
         """
         views = self._batches.get((table, batch))
         if views is None:
-            record_batch = self._file(table).get_batch(batch)
+            path = self._paths[table]
+            try:
+                record_batch = self._file(table).get_batch(batch)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise DataError(
+                    f"{path}: not an Arrow table file: batch {batch}: {error}"
+                ) from error
             views = {
                 name: _to_numpy(column)
                 for name, column in zip(
@@ -84,20 +90,14 @@ class LowdimTables:
             IndexError: the episode has no such frame.
         """
         return {
-            name: values[frame_index].copy()
-            if isinstance(values, np.ndarray)
-            else values[frame_index].as_py()
-            for name, values in self.columns(table, batch).items()
+            name: _own(values[frame_index]) for name, values in self.columns(table, batch).items()
         }
 
     def _file(self, table: int) -> Any:
         file = self._files.get(table)
         if file is None:
             path = self._paths[table]
-            try:
-                file = pa.ipc.open_file(pa.memory_map(str(path)))
-            except pa.ArrowInvalid as error:
-                raise DataError(f"{path}: not an Arrow table file: {error}") from error
+            file = pa.ipc.open_file(pa.memory_map(str(path)))
             self._files[table] = file
             if len(self._files) > _OPEN_TABLES:
                 self._files.popitem(last=False)
@@ -106,6 +106,13 @@ class LowdimTables:
     def __getstate__(self) -> dict[str, Any]:
         """Drops what belongs to this process, so that a data set pickles small."""
         return {"_paths": self._paths, "_files": OrderedDict(), "_batches": OrderedDict()}
+
+
+def _own(value: Any) -> Any:
+    """A value that shares no memory with the mapped file."""
+    if isinstance(value, pa.Scalar):
+        return value.as_py()
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _to_numpy(column: pa.Array) -> Any:

@@ -4,6 +4,7 @@
 a major version, wrong types are refused with the path of the field.
 """
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from train_shards.errors import DataError, UserError
 from train_shards.format import (
     FORMAT_MAJOR,
     FORMAT_MINOR,
+    IMAGE_EXTENSIONS,
     MANIFEST_PATH,
     check_name,
     check_relative_path,
@@ -204,6 +206,13 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{where}: not a manifest of predecode: {error}") from error
+    settings = manifest.settings
+    if settings.codec not in IMAGE_EXTENSIONS:
+        raise DataError(
+            f"{where}: codec {settings.codec!r}: expected one of {list(IMAGE_EXTENSIONS)}"
+        )
+    if settings.size != "native" and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", settings.size):
+        raise DataError(f"{where}: size {settings.size!r}: expected 'native' or <width>x<height>")
     check_name(manifest.settings.name, what=f"{where}: name")
     for camera in manifest.settings.cameras:
         check_name(camera, what=f"{where}: camera")

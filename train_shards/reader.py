@@ -1,6 +1,7 @@
 """Samples by position: locate in the index, pread from the tar, and tell what was read."""
 
 import os
+import weakref
 from bisect import bisect_right
 from collections import OrderedDict
 from itertools import accumulate
@@ -66,18 +67,19 @@ class ShardReader:
         for generation in held:
             entry = generation.indexes[split]
             index = Index(out / entry.path, len(self.fields), check_blocks=check_index)
+            self._indexes.append(index)
             if index.header_xxh3 != entry.header_xxh3:
                 raise DataError(
                     f"{index.path}: digest {index.header_xxh3}, the manifest says "
                     f"{entry.header_xxh3}. Finish or repeat the run that wrote it."
                 )
-            self._indexes.append(index)
         self._runs = [index.live_runs() for index in self._indexes]
         self._before = list(accumulate((before[-1] for _, before in self._runs), initial=0))
         self._tables = [
             LowdimTables([out / table.path for table in generation.lowdim]) for generation in held
         ]
         self._open: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self._close = weakref.finalize(self, _close_all, self._open)
 
     def __len__(self) -> int:
         """Number of live samples."""
@@ -96,6 +98,14 @@ class ShardReader:
         index = self._indexes[generation]
         row = row_of_position(position - self._before[generation], *self._runs[generation])
         location = index.location(row)
+        if not (
+            location.shard < len(self._shards[generation])
+            and location.episode < len(index.episodes)
+        ):
+            raise DataError(
+                f"{index.path}: row {row} names shard {location.shard} and episode "
+                f"{location.episode}, which do not exist: the index is damaged."
+            )
         episode = index.episodes[location.episode]
         return Place(
             generation,
@@ -129,7 +139,11 @@ class ShardReader:
     def row(self, place: Place) -> dict[str, object]:
         """Returns the low-dimensional values of a sample's frame."""
         tables = self._tables[place.generation]
-        return tables.row(place.lowdim_table, place.lowdim_batch, place.frame_index)
+        try:
+            return tables.row(place.lowdim_table, place.lowdim_batch, place.frame_index)
+        except (DataError, IndexError) as error:
+            # An IndexError must not leave __getitem__: it would end a loop as if all were read.
+            raise DataError(f"{self.where(place)}: low-dimensional row: {error}") from error
 
     def where(self, place: Place) -> str:
         """Returns shard and key, for messages."""
@@ -139,9 +153,7 @@ class ShardReader:
         """Closes every file."""
         for index in self._indexes:
             index.close()
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
+        self._close()
 
     def _descriptor(self, place: Place) -> int:
         key = (place.generation, place.shard)
@@ -158,3 +170,9 @@ class ShardReader:
         else:
             self._open.move_to_end(key)
         return descriptor
+
+
+def _close_all(descriptors: "OrderedDict[tuple[int, int], int]") -> None:
+    for descriptor in descriptors.values():
+        os.close(descriptor)
+    descriptors.clear()

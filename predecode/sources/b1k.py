@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from predecode.sources.episode import Episode, TableSpan, VideoSpan
-from train_shards.errors import UserError
+from train_shards.errors import DataError, UserError
 from train_shards.format import check_relative_path
 
 __all__ = ["B1kSource"]
@@ -51,8 +51,14 @@ class B1kSource:
             self.task_names = {str(r["task_name"]): int(r["task_index"]) for r in task_rows}
             self._task_of_sentence = {str(r["task"]): int(r["task_index"]) for r in task_rows}
             fps = Fraction(info["fps"]).limit_denominator(1001)
+            if fps <= 0:
+                raise ValueError(f"fps {info['fps']}, expected more than 0")
             self.episodes = sorted(self._episodes(fps), key=lambda e: e.episode_index)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except DataError as error:
+            raise UserError(str(error)) from error
+        except (
+            KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError,
+        ) as error:  # fmt: skip
             raise UserError(
                 f"{root}/meta: not the metadata of a LeRobot v2.1 data set: {error!r}. "
                 "Expected info.json, tasks.jsonl and episodes.jsonl as published."
@@ -70,9 +76,10 @@ class B1kSource:
         """Returns tasks, episodes, statistics, and each episode's annotation and orchestrator."""
         files = [path for path in _TRAINING_METADATA if (self.root / path).is_file()]
         for episode in episodes:
-            annotation = self._path("annotation_path", episode.episode_index)
-            if (self.root / annotation).is_file():
-                files.append(annotation)
+            if "annotation_path" in self._info:
+                annotation = self._path("annotation_path", episode.episode_index)
+                if (self.root / annotation).is_file():
+                    files.append(annotation)
             for folder in ("orchestrators", "subtasks"):
                 stem = f"{folder}/task-{episode.task_index:04d}/episode_{episode.episode_index:08d}"
                 if (self.root / f"{stem}.json").is_file():

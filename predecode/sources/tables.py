@@ -91,12 +91,13 @@ def _fixed(episode: Episode, name: str, column: pa.ChunkedArray) -> pa.Array | N
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # no rows at all
         array = pa.array([], column.type)
-    if pa.types.is_fixed_size_list(array.type):
-        return array.cast(pa.list_(pa.float32(), array.type.list_size))
-    if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
+    is_fixed = pa.types.is_fixed_size_list(array.type)
+    if not (is_fixed or pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
         return array
-    if array.null_count:
-        raise _fault(episode, f"column {name} has empty cells", "0", str(array.null_count))
+    if empty := array.null_count + array.flatten().null_count:
+        raise _fault(episode, f"column {name} has empty cells", "0", str(empty))
+    if is_fixed:
+        return array.cast(pa.list_(pa.float32(), array.type.list_size))
     lengths = np.unique(array.value_lengths().to_numpy(zero_copy_only=False))
     if len(lengths) > 1:
         raise _fault(

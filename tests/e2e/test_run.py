@@ -193,6 +193,27 @@ def test_without_data_the_error_names_every_place_and_a_way_out(tmp_path: Path) 
         assert text in done.stderr
 
 
+def test_an_existing_cluster_does_the_work(
+    b1k_root: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    ray, port = str(Path(sys.executable).with_name("ray")), "6397"
+    token = {**os.environ, "RAY_AUTH_MODE": "token"}
+    start = [ray, "start", "--head", "--num-cpus", "2", "--port", port, "--disable-usage-stats"]
+    subprocess.run(
+        [ray, "get-auth-token", "--generate"], env=token, capture_output=True, check=True
+    )
+    subprocess.run(start, env=token, capture_output=True, check=True)
+    try:
+        done = command(
+            *words(b1k_root, tmp_path / "shards", "--address", f"127.0.0.1:{port}"),
+            RAY_AUTH_MODE="token",
+        )
+    finally:
+        subprocess.run([ray, "stop", "--force"], env=token, capture_output=True, check=True)
+    assert done.returncode == 0, done.stderr
+    assert fingerprint(tmp_path / "shards") == fingerprint(undisturbed)
+
+
 def test_two_writers_on_one_output(b1k_root: Path, tmp_path: Path) -> None:
     out = tmp_path / "shards"
     first = subprocess.Popen(

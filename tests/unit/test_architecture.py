@@ -12,10 +12,11 @@ PREDECODE = [
     "__main__", "cli", "output_check", "verification", "job", "manifest", "lowdim_task",
     "pipeline", "receipts", "encoded_samples", "planning", "source_check", "config", "selection",
     "sources.registry", "sources.b1k", "sources.videos", "sources.tables", "sources.episode",
-    "sources.sample", "sources.sample_metadata", "sources.sample_annotations",
+    "sources.sample", "sources.sample_annotations", "sources.sample_metadata",
     "sources.sample_tables", "sources.sample_video", "sources.sample_pictures",
     "sources.sample_layout", "sources.barcode",
     "probe", "video.probe", "video.decoder", "video.pyav", "video.packets", "video.mp4_tables",
+    "video.matroska_size", "video.container",
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
@@ -33,6 +34,7 @@ DOORS = {
     "simplejpeg": ["train_shards/codec.py"],
     "av": [
         "predecode/sources/sample_video.py",
+        "predecode/video/container.py",
         "predecode/video/packets.py",
         "predecode/video/probe.py",
         "predecode/video/pyav.py",
