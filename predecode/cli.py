@@ -344,6 +344,8 @@ def _describe(difference: object) -> str:
 
     if not isinstance(difference, CameraDifference) or not difference.num_images:
         return "no image decoded again"
+    if difference.num_equal == difference.num_images:
+        return f"{difference.num_images:,} images, all equal"
     mean_psnr_db = difference.sum_psnr_db / difference.num_images
     return (
         f"{difference.num_images:,} images, {difference.num_equal:,} equal, PSNR mean "
