@@ -205,8 +205,9 @@ def verify(
 ) -> None:
     """Check every shard against the manifest, and stored pictures against the source."""
     from predecode.output_check import check_output, shard_jobs
+    from predecode.picture_check import CameraDifference
     from predecode.progress import JobProgress
-    from predecode.verification import CameraDifference, verify_shard
+    from predecode.verification import verify_shard
     from train_shards.manifest import load_manifest
 
     try:
@@ -289,7 +290,7 @@ def _starter(
 
 def _source_root(out: Path, root: Path | None) -> Path:
     """``--root``, else the folder that the output's newest plan was made from."""
-    from predecode.job import load_plans
+    from predecode.output import load_plans
 
     plans = load_plans(out)
     found = root or (Path(plans[-1].root) if plans else None)
@@ -340,7 +341,7 @@ def _report_findings(findings: list[str]) -> NoReturn:
 
 
 def _describe(difference: object) -> str:
-    from predecode.verification import CameraDifference
+    from predecode.picture_check import CameraDifference
 
     if not isinstance(difference, CameraDifference) or not difference.num_images:
         return "no image decoded again"

@@ -10,31 +10,29 @@ import msgspec
 
 from predecode.cluster import Cluster, Report
 from predecode.config import settings_difference
-from predecode.errors import EpisodeError, EpisodeFault, InfraError, UserError, disk_errors_of
+from predecode.errors import EpisodeError, EpisodeFault, UserError, disk_errors_of
 from predecode.lock import OutputLock
-from predecode.lowdim_task import LowdimJob, run_lowdim_task
-from predecode.manifest import Finished, faults_of, publish
+from predecode.lowdim_task import run_lowdim_task
+from predecode.manifest import faults_of, publish
+from predecode.output import Job, Receipt, finished_generations, jobs_of, load_plans, receipt_of
 from predecode.pipeline import ShardJob, run_shard_task
-from predecode.planning import Plan, PlannedEpisode, make_plan
+from predecode.planning import Plan, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display
-from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt, read_receipt
+from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt
 from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode, check_episode
 from predecode.sources.episode import Episode, Source
-from train_shards.errors import DataError
 from train_shards.format import MANIFEST_PATH, SPLITS, plan_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
-__all__ = ["Outcome", "finished_generations", "jobs_of", "load_plans", "retry_job", "run_job"]
+__all__ = ["Outcome", "retry_job", "run_job"]
 
 _CHECK_BATCH = 16
 """Episodes a source-check task opens: enough to hide a task's overhead."""
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
-Job = ShardJob | LowdimJob
-Receipt = ShardReceipt | LowdimReceipt
 
 
 class Outcome(NamedTuple):
@@ -115,82 +113,6 @@ def retry_job(
         return _complete(out, source, plans[0].settings, plans, episodes, start_cluster, display)
 
 
-def load_plans(out: Path) -> list[Plan]:
-    """Returns the plans of an output, oldest first.
-
-    Raises:
-        DataError: a plan that is not one.
-    """
-    plans: list[Plan] = []
-    while (path := out / plan_path(len(plans))).is_file():
-        try:
-            plans.append(msgspec.json.decode(path.read_bytes(), type=Plan))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: not a plan of this version: {error}") from error
-    return plans
-
-
-def finished_generations(
-    out: Path, plans: list[Plan], *, check_files: bool = True
-) -> list[Finished]:
-    """Returns all plans with their receipts; ``check_files`` as in ``read_receipt``.
-
-    Raises:
-        InfraError: a task has none, or its file is gone.
-    """
-    finished = []
-    for plan in plans:
-        shards: list[ShardReceipt] = []
-        tables: list[LowdimReceipt] = []
-        for job in jobs_of(out, plan):
-            receipt = _receipt_of(out, job, check_files=check_files)
-            if receipt is None:
-                raise InfraError(
-                    f"{out}: task {job.name} has no valid receipt; no manifest published. "
-                    "The same 'predecode run' command again goes on from here."
-                )
-            if isinstance(receipt, ShardReceipt):
-                shards.append(receipt)
-            else:
-                tables.append(receipt)
-        finished.append(Finished(plan, shards, tables))
-    return finished
-
-
-def jobs_of(out: Path, plan: Plan) -> list[Job]:
-    """Returns every task of a plan, tables first, with what a node needs to do it."""
-    planned = {p.episode.episode_index: p for p in plan.episodes}
-    root, settings = plan.root, plan.settings
-    tables = [
-        LowdimJob(
-            out=str(out),
-            root=root,
-            settings=settings,
-            plan_digest=plan.digest,
-            task=table,
-            episodes=[planned[e] for e in table.episodes],
-        )
-        for table in plan.tables
-    ]
-    shards = [
-        ShardJob(
-            out=str(out),
-            root=root,
-            settings=settings,
-            plan_digest=plan.digest,
-            probe=plan.probe,
-            task=shard,
-            episodes=_in_order(planned, [piece.episode_index for piece in shard.pieces]),
-        )
-        for shard in plan.shards
-    ]
-    return [*tables, *shards]
-
-
-def _in_order(planned: dict[int, PlannedEpisode], ids: list[int]) -> list[PlannedEpisode]:
-    return [planned[episode_index] for episode_index in dict.fromkeys(ids)]
-
-
 def _complete(
     out: Path,
     source: Source,
@@ -204,7 +126,7 @@ def _complete(
     old = load_manifest(out) if (out / MANIFEST_PATH).is_file() else None
     # The root may have moved since; the inputs' digests tell whether it is the same data.
     plans = [msgspec.structs.replace(plan, root=str(source.root.resolve())) for plan in plans]
-    to_do = [job for plan in plans for job in jobs_of(out, plan) if _receipt_of(out, job) is None]
+    to_do = [job for plan in plans for job in jobs_of(out, plan) if receipt_of(out, job) is None]
     published = old is not None and [g.plan_digest for g in old.generations] == [
         plan.digest for plan in plans
     ]
@@ -313,17 +235,12 @@ def _run_tasks(cluster: Cluster, jobs: list[Job], display: Display) -> int:
     display.phase("decoding", "frames", num_frames, parts_per_step=max(num_cameras, 1))
     num_images = 0
     for _, receipt in cluster.run(run_task, jobs, lambda n: display.advance(n, 0)):
-        display.advance(0, receipt.num_bytes)
+        display.advance(0, receipt.entry.num_bytes)
         if isinstance(receipt, ShardReceipt):
-            num_images += receipt.num_samples * num_cameras
+            num_images += receipt.entry.num_samples * num_cameras
         for fault in receipt.faults:
             display.note(f"quarantined: {fault}")
     return num_images
-
-
-def _receipt_of(out: Path, job: Job, *, check_files: bool = True) -> Receipt | None:
-    kind = ShardReceipt if isinstance(job, ShardJob) else LowdimReceipt
-    return read_receipt(out, job.name, job.plan_digest, kind, check_files=check_files)
 
 
 def _known_episodes(plans: list[Plan]) -> set[int]:

@@ -13,7 +13,7 @@ from predecode.source_check import check_unchanged
 from predecode.sources.tables import read_rows
 from train_shards.format import lowdim_path
 from train_shards.lowdim import write_lowdim
-from train_shards.manifest import Settings
+from train_shards.manifest import LowdimEntry, Settings
 from train_shards.storage import atomic_file, sha256_of_file
 
 __all__ = ["LowdimJob", "run_lowdim_task"]
@@ -59,10 +59,12 @@ def run_lowdim_task(job: LowdimJob, report: Callable[[int], None]) -> LowdimRece
                 write_lowdim(file, tables.values())
         receipt = LowdimReceipt(
             plan_digest=job.plan_digest,
-            path=path,
-            num_bytes=(out / path).stat().st_size if tables else 0,
-            sha256=sha256_of_file(out / path) if tables else "",
-            episodes=list(tables),
+            entry=LowdimEntry(
+                path=path,
+                num_bytes=(out / path).stat().st_size if tables else 0,
+                sha256=sha256_of_file(out / path) if tables else "",
+                episodes=list(tables),
+            ),
             faults=faults,
         )
         write_receipt(out, job.name, receipt)

@@ -167,28 +167,11 @@ def _generation(item: Finished, indexes: dict[str, IndexEntry]) -> GenerationEnt
 
 
 def _shard_entries(item: Finished) -> list[ShardEntry]:
-    return [
-        ShardEntry(
-            path=r.path,
-            split=r.split,
-            num_samples=r.num_samples,
-            num_bytes=r.num_bytes,
-            sha256=r.sha256,
-            md5=r.md5,
-            ledger=r.ledger,
-            ledger_sha256=r.ledger_sha256,
-        )
-        for r in item.shards
-        if r.num_samples
-    ]
+    return [receipt.entry for receipt in item.shards if receipt.entry.num_samples]
 
 
 def _lowdim_entries(item: Finished) -> list[LowdimEntry]:
-    return [
-        LowdimEntry(path=r.path, num_bytes=r.num_bytes, sha256=r.sha256, episodes=r.episodes)
-        for r in item.tables
-        if r.episodes
-    ]
+    return [receipt.entry for receipt in item.tables if receipt.entry.episodes]
 
 
 def _publish_indexes(out: Path, item: Finished) -> dict[str, IndexEntry]:

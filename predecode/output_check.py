@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from predecode.errors import DataError, InfraError
-from predecode.job import finished_generations, jobs_of, load_plans
 from predecode.manifest import Finished, build_manifest, write_split_index
+from predecode.output import finished_generations, jobs_of, load_plans
+from predecode.picture_check import Finding, VerifyJob
 from predecode.pipeline import ShardJob, frames_of
 from predecode.planning import Plan, plan_digest
 from predecode.selection import selected_frames
-from predecode.verification import Finding, VerifyJob
 from train_shards.index import Index
 from train_shards.manifest import Manifest
 from train_shards.storage import sha256_of_file
@@ -68,7 +68,7 @@ def shard_jobs(
     plans = [msgspec.structs.replace(p, root=str(root.resolve())) for p in load_plans(out)]
     entries = {shard.name: shard for g in manifest.generations for shard in g.shards}
     absent = {
-        Path(receipt.path).stem: [fault.episode_index for fault in receipt.faults]
+        Path(receipt.entry.path).stem: [fault.episode_index for fault in receipt.faults]
         for item in finished_generations(out, plans, check_files=False)
         for receipt in item.shards
     }

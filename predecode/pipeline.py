@@ -45,7 +45,7 @@ from train_shards.format import (
     shard_path,
 )
 from train_shards.ledger import encode_ledger, ledger_dtype
-from train_shards.manifest import Settings
+from train_shards.manifest import Settings, ShardEntry
 from train_shards.storage import atomic_file, write_atomic
 
 __all__ = ["ShardJob", "decoded_pictures", "run_shard_task"]
@@ -91,7 +91,8 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
             except EpisodeError as error:
                 samples.drop(episode_index)
                 faults.append(error.fault)
-        receipt = _write_shard(job, samples, faults)
+        entry = _write_shard(job, samples)
+        receipt = ShardReceipt(plan_digest=job.plan_digest, entry=entry, faults=faults)
         write_receipt(Path(job.out), job.name, receipt)
     return receipt
 
@@ -192,10 +193,8 @@ def _npy_bytes(values: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_shard(
-    job: ShardJob, samples: EncodedSamples, faults: list[EpisodeFault]
-) -> ShardReceipt:
-    """Writes the tar, then the ledger; returns what the receipt will say of them."""
+def _write_shard(job: ShardJob, samples: EncodedSamples) -> ShardEntry:
+    """Writes the tar, then the ledger; returns what the manifest will say of them."""
     settings, out = job.settings, Path(job.out)
     path = shard_path(settings.name, job.task.split, job.task.shard_index)
     order = sample_order(samples.ids(), settings)
@@ -216,8 +215,7 @@ def _write_shard(
             num_bytes, sha256, md5 = writer.close()
     ledger = encode_ledger(rows)
     write_atomic(out / ledger_path(job.name), ledger, out / TEMPORARY_FOLDER)
-    return ShardReceipt(
-        plan_digest=job.plan_digest,
+    return ShardEntry(
         path=path,
         split=job.task.split,
         num_samples=len(order),
@@ -226,5 +224,4 @@ def _write_shard(
         md5=md5,
         ledger=ledger_path(job.name),
         ledger_sha256=hashlib.sha256(ledger).hexdigest(),
-        faults=faults,
     )

@@ -7,7 +7,7 @@ import msgspec
 
 from predecode.errors import EpisodeFault
 from train_shards.format import receipt_path
-from train_shards.manifest import encode_json
+from train_shards.manifest import LowdimEntry, ShardEntry, encode_json
 from train_shards.storage import write_atomic
 
 __all__ = ["TEMPORARY_FOLDER", "LowdimReceipt", "ShardReceipt", "read_receipt", "write_receipt"]
@@ -19,15 +19,8 @@ class ShardReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """One shard as made; all fields are functions of the plan and the faults."""
 
     plan_digest: str
-    path: str
-    split: str
-    num_samples: int
-    """0: every episode of the task was at fault and there is no tar."""
-    num_bytes: int
-    sha256: str
-    md5: str
-    ledger: str
-    ledger_sha256: str
+    entry: ShardEntry
+    """What the manifest will say of it; no samples: all episodes were at fault, there is no tar."""
     faults: list[EpisodeFault]
 
 
@@ -35,11 +28,8 @@ class LowdimReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """One table file as made."""
 
     plan_digest: str
-    path: str
-    num_bytes: int
-    sha256: str
-    episodes: list[int]
-    """``episode_index`` of each record batch; empty: there is no file."""
+    entry: LowdimEntry
+    """What the manifest will say of it; no episodes: all were at fault, there is no file."""
     faults: list[EpisodeFault]
 
 
@@ -65,9 +55,10 @@ def read_receipt(
             return None
         if not check_files:
             return receipt
-        if receipt.num_bytes and (out / receipt.path).stat().st_size != receipt.num_bytes:
+        entry = receipt.entry
+        if entry.num_bytes and (out / entry.path).stat().st_size != entry.num_bytes:
             return None
-        if isinstance(receipt, ShardReceipt) and not (out / receipt.ledger).is_file():
+        if isinstance(entry, ShardEntry) and not (out / entry.ledger).is_file():
             return None
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import predecode.pipeline
-from predecode.verification import Finding
+from predecode.picture_check import Finding
 from tests.support.jobs import command, run_here, verify_here
 from train_shards.format import parse_key
 
@@ -57,6 +57,14 @@ def cut_tar_at_a_member(out: Path, key: str) -> None:
     with tarfile.open(tar_of(out)) as tar:
         offset = tar.getmember(f"{key}.head.jpg").offset
     tar_of(out).write_bytes(tar_of(out).read_bytes()[:offset])
+
+
+def damaged_header(out: Path, key: str) -> None:
+    with tarfile.open(tar_of(out)) as tar:
+        offset = tar.getmember(f"{key}.head.jpg").offset
+    data = bytearray(tar_of(out).read_bytes())
+    data[offset + 150] ^= 0xFF  # inside the header's own checksum
+    tar_of(out).write_bytes(data)
 
 
 def missing_member(out: Path, key: str) -> None:
@@ -136,7 +144,8 @@ def foreign_version(out: Path, key: str) -> None:  # noqa: ARG001
 
 DAMAGE: list[tuple[Callable[[Path, str], None], str, str, bool]] = [
     (flip_bit, "bytes", SHARD, True),
-    (cut_tar_at_a_member, "missing-member", SHARD, True),
+    (cut_tar_at_a_member, "tar", SHARD, True),
+    (damaged_header, "tar", SHARD, True),
     (missing_member, "missing-member", SHARD, True),
     (extra_member, "extra-member", SHARD, True),
     (duplicate_key, "duplicate-member", SHARD, True),

@@ -3,15 +3,16 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from predecode.errors import EpisodeFault
 from predecode.receipts import LowdimReceipt, ShardReceipt, read_receipt, write_receipt
+from train_shards.manifest import LowdimEntry, ShardEntry
 
 NAME = "b1k-train-000017"
 PATH = Path(".predecode/receipts") / f"{NAME}.json"
-SHARD = ShardReceipt(
-    plan_digest="aa",
+ENTRY = ShardEntry(
     path="data/train/b1k-train-000017.tar",
     split="train",
     num_samples=2,
@@ -20,10 +21,16 @@ SHARD = ShardReceipt(
     md5="cc",
     ledger=".predecode/ledger/b1k-train-000017.npy",
     ledger_sha256="dd",
+)
+SHARD = ShardReceipt(
+    plan_digest="aa",
+    entry=ENTRY,
     faults=[EpisodeFault(episode_index=10, path="a", problem="b", expected="c", got="d")],
 )
 TABLE = LowdimReceipt(
-    plan_digest="aa", path="lowdim/x.arrow", num_bytes=7, sha256="bb", episodes=[10], faults=[]
+    plan_digest="aa",
+    entry=LowdimEntry(path="lowdim/x.arrow", num_bytes=7, sha256="bb", episodes=[10]),
+    faults=[],
 )
 
 
@@ -31,9 +38,9 @@ TABLE = LowdimReceipt(
 def out(tmp_path: Path) -> Path:
     """An output with one shard, its ledger and its receipt."""
     (tmp_path / "data/train").mkdir(parents=True)
-    (tmp_path / SHARD.path).write_bytes(bytes(10240))
+    (tmp_path / ENTRY.path).write_bytes(bytes(10240))
     (tmp_path / ".predecode/ledger").mkdir(parents=True)
-    (tmp_path / SHARD.ledger).write_bytes(b"ledger")
+    (tmp_path / ENTRY.ledger).write_bytes(b"ledger")
     write_receipt(tmp_path, NAME, SHARD)
     return tmp_path
 
@@ -48,7 +55,7 @@ def test_a_receipt_comes_back(out: Path) -> None:
 
 def test_python_s_json_reads_it_and_nothing_else_is_left(out: Path) -> None:
     plain = json.loads((out / PATH).read_text())
-    assert plain["num_bytes"] == 10240
+    assert plain["entry"]["num_bytes"] == 10240
     assert plain["faults"][0]["episode_index"] == 10
     assert list(plain) == sorted(plain)
     assert list((out / ".predecode/tmp").iterdir()) == []
@@ -57,17 +64,15 @@ def test_python_s_json_reads_it_and_nothing_else_is_left(out: Path) -> None:
 def test_a_table_s_receipt_comes_back(tmp_path: Path) -> None:
     write_receipt(tmp_path, "t", TABLE)
     (tmp_path / "lowdim").mkdir()
-    (tmp_path / TABLE.path).write_bytes(b"1234567")
+    (tmp_path / TABLE.entry.path).write_bytes(b"1234567")
     assert read_receipt(tmp_path, "t", "aa", LowdimReceipt) == TABLE
-    (tmp_path / TABLE.path).write_bytes(b"123456")
+    (tmp_path / TABLE.entry.path).write_bytes(b"123456")
     assert read_receipt(tmp_path, "t", "aa", LowdimReceipt) is None
 
 
 def test_a_task_without_samples_has_no_tar_to_look_for(out: Path) -> None:
-    empty = ShardReceipt(
-        plan_digest="aa", path="data/train/none.tar", split="train", num_samples=0, num_bytes=0,
-        sha256="", md5="", ledger=SHARD.ledger, ledger_sha256="dd", faults=SHARD.faults,
-    )  # fmt: skip
+    entry = msgspec.structs.replace(ENTRY, path="data/train/none.tar", num_samples=0, num_bytes=0)
+    empty = ShardReceipt(plan_digest="aa", entry=entry, faults=SHARD.faults)
     write_receipt(out, NAME, empty)
     assert read(out) == empty
 
@@ -82,16 +87,16 @@ def test_a_receipt_of_another_plan_is_none(out: Path) -> None:
 
 
 def test_a_tar_that_is_gone_or_has_another_size_makes_it_none(out: Path) -> None:
-    (out / SHARD.path).write_bytes(bytes(10239))
+    (out / ENTRY.path).write_bytes(bytes(10239))
     assert read(out) is None
     assert read(out, check_files=False) == SHARD
-    (out / SHARD.path).unlink()
+    (out / ENTRY.path).unlink()
     assert read(out) is None
     assert read(out, check_files=False) == SHARD
 
 
 def test_a_ledger_that_is_gone_makes_it_none(out: Path) -> None:
-    (out / SHARD.ledger).unlink()
+    (out / ENTRY.ledger).unlink()
     assert read(out) is None
     assert read(out, check_files=False) == SHARD
 

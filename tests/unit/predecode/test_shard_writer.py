@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from predecode.errors import DataError
-from predecode.shard_writer import ShardWriter, list_members
+from predecode.shard_writer import ShardWriter, iter_members
 
 FIRST = ("ep00000010_f000003", [("head.jpg", b"\xff\xd8" * 350), ("json", b'{"a":1}')])
 SECOND = ("ep00070010_f000000", [("head.jpg", b"x" * 512), ("json", b"")])
@@ -128,14 +128,14 @@ def test_a_name_of_100_bytes_is_taken(tmp_path: Path) -> None:
         writer = ShardWriter(file)
         writer.add("k" * 95, [("json", b"{}")])
         writer.close()
-    assert [member.name for member in list_members(tmp_path / "a.tar")] == ["k" * 95 + ".json"]
+    assert [member.name for member in iter_members(tmp_path / "a.tar")] == ["k" * 95 + ".json"]
 
 
 # --- listing --------------------------------------------------------------------------------------
 
 
 def test_listing_tells_names_and_places(shard: Path) -> None:
-    assert list_members(shard) == [
+    assert list(iter_members(shard)) == [
         (NAMES[0], 0, 512, 700),
         (NAMES[1], 1536, 2048, 7),
         (NAMES[2], 2560, 3072, 512),
@@ -147,14 +147,14 @@ def test_listing_tells_names_and_places(shard: Path) -> None:
 def test_a_cut_tar_is_refused_wherever_it_is_cut(shard: Path, num_blocks: int) -> None:
     shard.write_bytes(two_samples()[: 512 * num_blocks])
     with pytest.raises(DataError, match="b1k-train-000017.tar: not a whole tar: "):
-        list_members(shard)
+        list(iter_members(shard))
 
 
 @pytest.mark.parametrize("num_bytes", [1, 511, 513, 1535, 1700, 4000, 10239])
 def test_a_tar_cut_inside_a_block_is_refused(shard: Path, num_bytes: int) -> None:
     shard.write_bytes(two_samples()[:num_bytes])
     with pytest.raises(DataError, match="b1k-train-000017.tar: not a whole tar: "):
-        list_members(shard)
+        list(iter_members(shard))
 
 
 @pytest.mark.parametrize("header", [0, 1536, 2560, 3584])
@@ -164,20 +164,20 @@ def test_a_flip_in_any_header_is_refused(shard: Path, header: int, position: int
     data[header + position] ^= 0x01
     shard.write_bytes(data)
     with pytest.raises(DataError, match="b1k-train-000017.tar"):
-        list_members(shard)
+        list(iter_members(shard))
 
 
 def test_what_follows_the_end_marker_is_refused(shard: Path) -> None:
     shard.write_bytes(two_samples() + two_samples())
     with pytest.raises(DataError, match="b1k-train-000017.tar: not a whole tar: "):
-        list_members(shard)
+        list(iter_members(shard))
 
 
 @pytest.mark.parametrize("data", [b"", b"not a tar" * 1000, bytes(100)])
 def test_a_foreign_file_is_refused(shard: Path, data: bytes) -> None:
     shard.write_bytes(data)
     with pytest.raises(DataError, match="b1k-train-000017.tar: not a whole tar: "):
-        list_members(shard)
+        list(iter_members(shard))
 
 
 @pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
@@ -187,4 +187,4 @@ def test_a_member_that_is_no_file_is_refused(shard: Path, kind: bytes) -> None:
         info.type, info.linkname = kind, "/etc/passwd"
         tar.addfile(info)
     with pytest.raises(DataError, match="member 'ep00000010_f000003.json': not a regular file"):
-        list_members(shard)
+        list(iter_members(shard))

@@ -1,0 +1,100 @@
+"""What an output holds on disk: its plans, their tasks, and the receipts of these."""
+
+from pathlib import Path
+
+import msgspec
+
+from predecode.errors import DataError, InfraError
+from predecode.lowdim_task import LowdimJob
+from predecode.manifest import Finished
+from predecode.pipeline import ShardJob
+from predecode.planning import Plan, PlannedEpisode
+from predecode.receipts import LowdimReceipt, ShardReceipt, read_receipt
+from train_shards.format import plan_path
+
+__all__ = ["Job", "Receipt", "finished_generations", "jobs_of", "load_plans", "receipt_of"]
+
+Job = ShardJob | LowdimJob
+Receipt = ShardReceipt | LowdimReceipt
+
+
+def load_plans(out: Path) -> list[Plan]:
+    """Returns the plans of an output, oldest first.
+
+    Raises:
+        DataError: a plan that is not one.
+    """
+    plans: list[Plan] = []
+    while (path := out / plan_path(len(plans))).is_file():
+        try:
+            plans.append(msgspec.json.decode(path.read_bytes(), type=Plan))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: not a plan of this version: {error}") from error
+    return plans
+
+
+def finished_generations(
+    out: Path, plans: list[Plan], *, check_files: bool = True
+) -> list[Finished]:
+    """Returns all plans with their receipts; ``check_files`` as in ``read_receipt``.
+
+    Raises:
+        InfraError: a task has none, or its file is gone.
+    """
+    finished = []
+    for plan in plans:
+        shards: list[ShardReceipt] = []
+        tables: list[LowdimReceipt] = []
+        for job in jobs_of(out, plan):
+            receipt = receipt_of(out, job, check_files=check_files)
+            if receipt is None:
+                raise InfraError(
+                    f"{out}: task {job.name} has no valid receipt; no manifest published. "
+                    "The same 'predecode run' command again goes on from here."
+                )
+            if isinstance(receipt, ShardReceipt):
+                shards.append(receipt)
+            else:
+                tables.append(receipt)
+        finished.append(Finished(plan, shards, tables))
+    return finished
+
+
+def jobs_of(out: Path, plan: Plan) -> list[Job]:
+    """Returns every task of a plan, tables first, with what a node needs to do it."""
+    planned = {p.episode.episode_index: p for p in plan.episodes}
+    root, settings = plan.root, plan.settings
+    tables = [
+        LowdimJob(
+            out=str(out),
+            root=root,
+            settings=settings,
+            plan_digest=plan.digest,
+            task=table,
+            episodes=[planned[e] for e in table.episodes],
+        )
+        for table in plan.tables
+    ]
+    shards = [
+        ShardJob(
+            out=str(out),
+            root=root,
+            settings=settings,
+            plan_digest=plan.digest,
+            probe=plan.probe,
+            task=shard,
+            episodes=_in_order(planned, [piece.episode_index for piece in shard.pieces]),
+        )
+        for shard in plan.shards
+    ]
+    return [*tables, *shards]
+
+
+def _in_order(planned: dict[int, PlannedEpisode], ids: list[int]) -> list[PlannedEpisode]:
+    return [planned[episode_index] for episode_index in dict.fromkeys(ids)]
+
+
+def receipt_of(out: Path, job: Job, *, check_files: bool = True) -> Receipt | None:
+    """Returns a task's receipt, or None when it is to be run; see ``read_receipt``."""
+    kind = ShardReceipt if isinstance(job, ShardJob) else LowdimReceipt
+    return read_receipt(out, job.name, job.plan_digest, kind, check_files=check_files)
