@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo fmt lint test test-fast clean
+.PHONY: help setup demo fmt lint test test-fast golden clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -42,6 +42,9 @@ test: lint ## lint and every test
 
 test-fast: $(READY) ## the unit suite
 	$(BIN)/python -m pytest -q -m "not slow" tests/unit predecode train_shards
+
+golden: $(READY) ## write the golden output of the current format version; review the difference
+	PYTHONPATH=. $(BIN)/python tests/golden/make.py
 
 clean: ## remove the demo's data and shards
 	rm -rf data shards

@@ -1,0 +1,43 @@
+"""Outputs of every format version so far are read for ever."""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from predecode.sources.barcode import Identity, read
+from train_shards.dataset import IMAGE_KEY, ShardDataset
+
+ACTION_HEX = "903209bfb5f20fc0e292ca3f"
+GOLDEN = sorted((Path(__file__).parents[2] / "golden").glob("v*"))
+
+
+def test_there_is_one_for_each_version() -> None:
+    assert [path.name for path in GOLDEN] == ["v1.0"]
+
+
+@pytest.mark.parametrize("out", GOLDEN, ids=lambda path: path.name)
+def test_it_is_read(out: Path) -> None:
+    dataset = ShardDataset(out, check_index=True)
+    assert len(dataset) == 3
+    for position, frame in enumerate((0, 30, 60)):
+        item = dataset[position]
+        assert (item["episode_index"], item["frame_index"], item["index"]) == (490040, frame, frame)
+        assert item["timestamp"] == frame / 30
+        assert item["task_index"] == 49
+        assert item["task"].startswith("Take the chef's pizza dough out of the refri")
+        assert item["observation.state"].shape == (256,)
+        assert item["action"].shape == (23,)
+        for camera in ("head", "left_wrist", "right_wrist"):
+            assert read(item[IMAGE_KEY + camera]) == Identity(490040, frame, camera)
+
+
+@pytest.mark.parametrize("out", GOLDEN, ids=lambda path: path.name)
+def test_values_are_the_literal_ones(out: Path) -> None:
+    item = ShardDataset(out)[1]
+    assert item["action"][:3].tobytes().hex() == ACTION_HEX
+    with tarfile.open(out / "data/train/b1k-train-000000.tar") as tar:
+        names = tar.getnames()
+    assert len(names) == 3 * 6
+    assert np.isfinite(item["observation.state"]).all()
