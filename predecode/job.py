@@ -170,13 +170,13 @@ def _plan(
         for start in range(0, len(new), _CHECK_BATCH)
     ]
     checked: list[CheckedEpisode] = []
-    faults: list[EpisodeFault] = []
-    for _, results in cluster.run(check_batch, batches, lambda n: display.advance(n, 0)):
-        for result in results:
+    failed: list[tuple[Episode, EpisodeFault]] = []
+    for batch, results in cluster.run(check_batch, batches, lambda n: display.advance(n, 0)):
+        for episode, result in zip(batch.episodes, results, strict=True):
             if isinstance(result, CheckedEpisode):
                 checked.append(result)
             else:
-                faults.append(result)
+                failed.append((episode, result))
                 display.note(f"quarantined: {result}")
     return make_plan(
         generation=len(plans),
@@ -185,7 +185,7 @@ def _plan(
         probe=probe_hash(settings),
         environment=environment(),
         checked=checked,
-        faults=faults,
+        failed=failed,
         held_out=held_out(source.episodes, settings.val_episodes, settings.seed),
         first_shards={
             split: sum(shard.split == split for plan in plans for shard in plan.shards)

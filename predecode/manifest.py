@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predecode.errors import EpisodeFault
-from predecode.planning import Plan
+from predecode.planning import Plan, PlannedEpisode
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.selection import selected_frames
+from predecode.sources.episode import Episode
 from train_shards.format import MANIFEST_PATH, SPLITS, index_path, plan_path
 from train_shards.index import EPISODE_DTYPE, LIVE, NOT_STORED, write_index
 from train_shards.ledger import decode_ledger
@@ -105,7 +106,10 @@ def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]
     settings = finished[-1].plan.settings
     num_samples = sum(i.num_live for g in generations for i in g.indexes.values())
     shards = [shard for g in generations for shard in g.shards]
-    planned = {p.episode.episode_index for item in finished for p in item.plan.episodes}
+    planned = {p.episode.episode_index: p for item in finished for p in item.plan.episodes}
+    refused = {e.episode_index: e for item in finished for e in item.plan.failed}
+    episodes = refused | {number: p.episode for number, p in planned.items()}
+    rates = {episode.fps for episode in episodes.values()}
     return Manifest(
         format=FormatVersion(),
         written_by=f"predecode {version('predecode')}",
@@ -114,21 +118,16 @@ def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]
         totals=Totals(
             num_samples=num_samples,
             num_images=num_samples * len(settings.cameras),
-            num_episodes=len(planned - set(faults)),
+            num_episodes=len(set(planned) - set(faults)),
             num_shards=len(shards),
             num_shard_bytes=sum(shard.num_bytes for shard in shards),
             num_lowdim_bytes=sum(t.num_bytes for g in generations for t in g.lowdim),
             num_quarantined=len(faults),
         ),
-        tasks=dict(
-            sorted(
-                (p.episode.task_index, p.episode.task)
-                for item in finished
-                for p in item.plan.episodes
-            )
-        ),
+        fps=next(iter(rates)) if len(rates) == 1 else None,
+        tasks=dict(sorted((e.task_index, e.task) for e in episodes.values())),
         generations=generations,
-        missing=[_missing(episode_index, finished) for episode_index in faults],
+        missing=[_missing(episodes[e], planned.get(e)) for e in faults],
     )
 
 
@@ -142,13 +141,12 @@ def _generation_faults(
         yield from shard.faults
 
 
-def _missing(episode_index: int, finished: list[Finished]) -> MissingEpisode:
-    lengths = {
-        p.episode.episode_index: p.num_frames for item in finished for p in item.plan.episodes
-    }
-    length = lengths.get(episode_index)
+def _missing(episode: Episode, planned: PlannedEpisode | None) -> MissingEpisode:
+    length = episode.num_frames if planned is None else planned.num_frames
     return MissingEpisode(
-        episode_index=episode_index, ranges=[] if length is None else [(0, length)]
+        episode_index=episode.episode_index,
+        task_index=episode.task_index,
+        ranges=[] if length is None else [(0, length)],
     )
 
 

@@ -87,8 +87,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
     """Versions when the plan was made; the probe stands for them in the digest."""
     episodes: list[PlannedEpisode]
+    failed: list[Episode]
+    """Episodes that the source check refused; they are in no task."""
     faults: list[EpisodeFault]
-    """What the source check found; these episodes are in no task."""
+    """Why, in the same order."""
     shards: list[ShardTask]
     tables: list[LowdimTask]
     digest: str = ""
@@ -103,7 +105,7 @@ def make_plan(
     probe: str,
     environment: dict[str, str],
     checked: Sequence[CheckedEpisode],
-    faults: Sequence[EpisodeFault],
+    failed: Sequence[tuple[Episode, EpisodeFault]],
     held_out: set[int],
     first_shards: dict[str, int],
     first_table: int,
@@ -117,12 +119,13 @@ def make_plan(
         probe: hash of the probe picture.
         environment: library versions.
         checked: episodes that passed, in any order.
-        faults: episodes that did not.
+        failed: episodes that did not, and why.
         held_out: ``episode_index`` of those that go to ``val``.
         first_shards: split -> first free shard number.
         first_table: first free table number.
     """
     checked = sorted(checked, key=lambda c: c.episode.episode_index)
+    failed = sorted(failed, key=lambda f: f[0].episode_index)
     shards: list[ShardTask] = []
     for split in SPLITS:
         mine = [c for c in checked if (c.episode.episode_index in held_out) == (split == "val")]
@@ -148,7 +151,8 @@ def make_plan(
             )
             for c in checked
         ],
-        faults=sorted(faults, key=lambda fault: fault.episode_index),
+        failed=[episode for episode, _ in failed],
+        faults=[fault for _, fault in failed],
         shards=shards,
         tables=[
             LowdimTask(table_index=first_table + number, episodes=group)

@@ -152,6 +152,7 @@ class MissingEpisode(msgspec.Struct, frozen=True, kw_only=True):
     """An episode that was asked for and is not there; the reason stands in ``quarantine.jsonl``."""
 
     episode_index: int
+    task_index: int
     ranges: list[tuple[int, int]]
     """Missing frames, ``[start, stop)``; empty where not even the length is known."""
 
@@ -177,6 +178,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     """False while an episode that was asked for is missing."""
     totals: Totals
+    fps: tuple[int, int] | None
+    """Numerator and denominator of the frames' rate; None where every video has its own times."""
     tasks: dict[int, str]
     """``task_index`` -> sentence."""
     generations: list[GenerationEntry]

@@ -189,6 +189,7 @@ def write_manifest(
         written_by="tests",
         settings=settings,
         complete=True,
+        fps=(30, 1),
         totals=Totals(
             num_samples=num_live,
             num_images=num_live * len(settings.cameras),

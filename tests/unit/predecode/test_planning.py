@@ -226,6 +226,7 @@ def test_mixed_shards_hold_many_episodes() -> None:
 # --- plans ----------------------------------------------------------------------------------------
 
 FAULT = EpisodeFault(episode_index=30, path="a.mp4", problem="gone", expected="a", got="b")
+REFUSED = checked(30, 100).episode
 
 
 def plan_of(episodes_in: list[CheckedEpisode], **changes: object) -> Plan:
@@ -236,7 +237,7 @@ def plan_of(episodes_in: list[CheckedEpisode], **changes: object) -> Plan:
         "probe": "cd",
         "environment": {"numpy": "2"},
         "checked": episodes_in,
-        "faults": [FAULT],
+        "failed": [(REFUSED, FAULT)],
         "held_out": {20},
         "first_shards": {"train": 0, "val": 0},
         "first_table": 0,
@@ -260,7 +261,7 @@ def test_a_small_plan() -> None:
         Piece(70010, 0, 260, 260), Piece(70010, 260, 520, 260),
     ]  # fmt: skip
     assert [(t.table_index, t.episodes) for t in plan.tables] == [(0, [10, 20]), (1, [70010])]
-    assert plan.faults == [FAULT]
+    assert (plan.failed, plan.faults) == ([REFUSED], [FAULT])
 
 
 def test_numbers_go_on_in_a_later_generation() -> None:
@@ -274,7 +275,7 @@ def test_numbers_go_on_in_a_later_generation() -> None:
 
 def test_the_digest_of_a_small_plan_never_changes() -> None:
     assert plan_of(SMALL).digest == (
-        "9d3e95442ec5adc586cce31eab5bab6f2d42c51570216251eac41bac8a28214a"
+        "4287e6f8b471e770d8b70a4280eb705146b1241a0e94d12c013997c6e4eb8389"
     )
 
 
@@ -293,7 +294,7 @@ def test_the_digest_does_not_depend_on_order_place_or_versions() -> None:
         {"settings": settings_of(shard_size=560, seed=1)},
         {"probe": "ef"},
         {"held_out": set()},
-        {"faults": []},
+        {"failed": []},
         {"generation": 1},
         {"first_table": 1},
         {"first_shards": {"train": 1, "val": 0}},
