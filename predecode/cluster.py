@@ -5,6 +5,7 @@ object store.
 """
 
 import os
+import signal
 import socket
 import time
 from collections import deque
@@ -85,12 +86,25 @@ class RayCluster:
             ) from error
         actor: Any = ray.remote(num_cpus=0)(_Counter)
         self._counter = actor.remote()
+        self._is_interrupted = False
 
     def __enter__(self) -> Self:
+        """Takes over SIGINT and SIGTERM, which Ray had set its own way."""
+        self._handlers = {
+            number: signal.signal(number, self._interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, *_: object) -> None:
+        # An exception that is raised inside a call into native code may be lost; the mark is not.
+        self._is_interrupted = True
+        raise KeyboardInterrupt
 
     def run(self, task: Task[P, R], payloads: Sequence[P], report: Report) -> Iterator[tuple[P, R]]:
         """Yields results as tasks finish; see ``Cluster``."""
@@ -104,6 +118,8 @@ class RayCluster:
                     payload, tries = waiting.popleft()
                     flying[remote.remote(task, payload, self._counter)] = (payload, tries)
                 ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_S)
+                if self._is_interrupted:
+                    raise KeyboardInterrupt
                 report(ray.get(self._counter.take.remote()))
                 for reference in ready:
                     payload, tries = flying.pop(reference)

@@ -82,7 +82,8 @@ def test_killed_and_run_again_gives_the_same_bytes(
     assert fingerprint(out) == fingerprint(undisturbed)
 
 
-def test_interrupted_by_ctrl_c_says_how_to_go_on(b1k_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_how_to_go_on(b1k_root: Path, tmp_path: Path, number: int) -> None:
     out = tmp_path / "shards"
     process = subprocess.Popen(
         [sys.executable, "-m", "predecode", *words(b1k_root, out, "--num-cpus", "1")],
@@ -93,7 +94,7 @@ def test_interrupted_by_ctrl_c_says_how_to_go_on(b1k_root: Path, tmp_path: Path)
     while not (out / ".predecode/plan-000000.json").is_file():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "the same command goes on" in errors
