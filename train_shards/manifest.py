@@ -182,6 +182,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Numerator and denominator of the frames' rate; None where every video has its own times."""
     tasks: dict[int, str]
     """``task_index`` -> sentence."""
+    task_names: dict[str, int]
+    """Short name -> ``task_index``, where the source has such names."""
     generations: list[GenerationEntry]
     missing: list[MissingEpisode]
 

@@ -4,19 +4,30 @@ import os
 import weakref
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
 
 from train_shards.errors import DataError, UserError
 from train_shards.format import SPLITS, format_key
 from train_shards.index import Index, row_of_position
+from train_shards.ledger import decode_ledger
 from train_shards.lowdim import LowdimTables
-from train_shards.manifest import Manifest, load_manifest
+from train_shards.manifest import GenerationEntry, Manifest, load_manifest
+from train_shards.selection import EVERYTHING, Selection, selected_runs
 
 __all__ = ["Place", "ShardReader"]
 
 _OPEN_SHARDS = 128
+_GAP_BYTES = 1 << 16
+"""Unwanted bytes that are read along rather than split a read: cheaper than another call."""
+_READ_BYTES = 1 << 24
+"""Largest read of several samples."""
 
 
 class Place(NamedTuple):
@@ -24,6 +35,8 @@ class Place(NamedTuple):
 
     generation: int
     """Position in the manifest's list of generations that hold this split."""
+    row: int
+    """In that generation's index."""
     shard: int
     offset_bytes: int
     members: tuple[tuple[int, int], ...]
@@ -31,6 +44,8 @@ class Place(NamedTuple):
     episode_index: int
     frame_index: int
     task_index: int
+    num_frames: int
+    """Length of the episode."""
     lowdim_table: int
     lowdim_batch: int
 
@@ -41,15 +56,25 @@ class Place(NamedTuple):
 
 
 class ShardReader:
-    """One split of an output; holds open files of this process only."""
+    """The selected samples of one split of an output; holds open files of this process only."""
 
-    def __init__(self, out: Path, split: str, *, check_index: bool) -> None:
+    def __init__(
+        self,
+        out: Path,
+        split: str,
+        selection: Selection = EVERYTHING,
+        *,
+        check_index: bool = False,
+        check_members: bool = False,
+    ) -> None:
         """Opens manifest and indexes; no tar.
 
         Args:
             out: the output folder.
             split: ``train`` or ``val``.
+            selection: which samples to serve.
             check_index: check each block of the index on first touch.
+            check_members: check the hash of each member that is read.
 
         Raises:
             UserError: no output here, or it has no such split.
@@ -57,49 +82,157 @@ class ShardReader:
         """
         self.out = out
         self.manifest: Manifest = load_manifest(out)
-        self.fields = self.manifest.settings.fields
-        held = [g for g in self.manifest.generations if split in g.indexes]
-        if split not in SPLITS or not held:
+        self.settings = self.manifest.settings
+        self.fields = self.settings.fields
+        self._held = [g for g in self.manifest.generations if split in g.indexes]
+        if split not in SPLITS or not self._held:
             known = sorted({s for g in self.manifest.generations for s in g.indexes})
             raise UserError(f"{out}: no split {split!r}; it has {', '.join(known) or 'none'}.")
-        self._shards = [[(out / shard.path, shard.name) for shard in g.shards] for g in held]
-        self._indexes = []
-        for generation in held:
-            entry = generation.indexes[split]
-            index = Index(out / entry.path, len(self.fields), check_blocks=check_index)
-            self._indexes.append(index)
-            if index.header_xxh3 != entry.header_xxh3:
-                raise DataError(
-                    f"{index.path}: digest {index.header_xxh3}, the manifest says "
-                    f"{entry.header_xxh3}. Finish or repeat the run that wrote it."
-                )
-        self._runs = [index.live_runs() for index in self._indexes]
-        self._before = list(accumulate((before[-1] for _, before in self._runs), initial=0))
-        self._tables = [
-            LowdimTables([out / table.path for table in generation.lowdim]) for generation in held
+        self._indexes = [self._index(g, split, check_blocks=check_index) for g in self._held]
+        self._live = [index.live_runs() for index in self._indexes]
+        self._live_before = list(accumulate((b[-1] for _, b in self._live), initial=0))
+        positions = {} if selection.episodes is None else self._positions_in_tasks()
+        self._runs = [
+            selected_runs(index, selection, positions, self.settings.stride)
+            for index in self._indexes
         ]
+        self._before = list(accumulate((runs.before[-1] for runs in self._runs), initial=0))
+        self._tables = [LowdimTables([out / table.path for table in g.lowdim]) for g in self._held]
+        self._ledgers: dict[tuple[int, int], NDArray[np.void]] | None = (
+            {} if check_members else None
+        )
         self._open: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._close = weakref.finalize(self, _close_all, self._open)
 
     def __len__(self) -> int:
-        """Number of live samples."""
+        """Number of selected live samples."""
         return self._before[-1]
 
     def locate(self, position: int) -> Place:
-        """Returns where the ``position``-th live sample is. Cost: one small pread.
+        """Returns where the ``position``-th selected sample is. Cost: one small pread.
 
         Raises:
             IndexError: not in ``[0, len)``.
-            DataError: a damaged index block.
+            DataError: a damaged index.
         """
         if not 0 <= position < len(self):
             raise IndexError(f"sample {position}: expected 0 to {len(self) - 1}")
         generation = bisect_right(self._before, position) - 1
-        index = self._indexes[generation]
         row = row_of_position(position - self._before[generation], *self._runs[generation])
+        return self._place(generation, row)
+
+    def neighbour(self, place: Place, frame_index: int) -> Place:
+        """Returns another frame of the same episode, selected or not.
+
+        Raises:
+            DataError: a damaged index, or a frame that is not stored.
+        """
+        if frame_index == place.frame_index:
+            return place
+        row = place.row + (frame_index - place.frame_index) // self.settings.stride
+        found = self._place(place.generation, row)
+        if (found.episode_index, found.frame_index) != (place.episode_index, frame_index):
+            raise DataError(f"{self.where(place)}: frame {frame_index} of it is not stored")
+        return found
+
+    def sample_index(self, place: Place) -> int:
+        """Returns a sample's position among all live samples of the split, selected or not."""
+        starts, before = self._live[place.generation]
+        run = bisect_right(starts, place.row) - 1
+        return self._live_before[place.generation] + before[run] + place.row - starts[run]
+
+    def read(self, places: Sequence[Place], fields: Sequence[str]) -> list[list[bytes]]:
+        """Returns the content of some members of some samples, in the order of ``places``.
+
+        Samples that lie close to each other are read at once.
+
+        Raises:
+            DataError: a shard is gone or shorter than the index says; with ``check_members`` also
+                a member whose hash is not the ledger's.
+        """
+        members = [self.fields.index(field) for field in fields]
+        wanted = sorted(_Wanted.of(number, place, members) for number, place in enumerate(places))
+        contents: list[list[bytes]] = [[] for _ in places]
+        group: list[_Wanted] = []
+        for one in wanted:
+            if group and not group[0].fits(group[-1], one):
+                self._read_group(group, members, contents)
+                group = []
+            group.append(one)
+        if group:
+            self._read_group(group, members, contents)
+        return contents
+
+    def row(self, place: Place) -> dict[str, Any]:
+        """Returns the low-dimensional values of a sample's frame.
+
+        Raises:
+            DataError: a table that is damaged or gone.
+        """
+        tables = self._tables[place.generation]
+        try:
+            return tables.row(place.lowdim_table, place.lowdim_batch, place.frame_index)
+        except (DataError, IndexError) as error:
+            # An IndexError must not leave __getitem__: it would end a loop as if all were read.
+            raise DataError(f"{self.where(place)}: low-dimensional row: {error}") from error
+
+    def rows(self, place: Place, column: str, frames: NDArray[np.int64]) -> NDArray[Any]:
+        """Returns one column at some frames of a sample's episode, ``(H,)`` or ``(H, n)``.
+
+        Raises:
+            DataError: no such column, or a table that is damaged or gone.
+        """
+        try:
+            columns = self._tables[place.generation].columns(place.lowdim_table, place.lowdim_batch)
+            values: NDArray[Any] = columns[column][frames]
+        except (DataError, IndexError, KeyError) as error:
+            raise DataError(f"{self.where(place)}: column {column!r}: {error!r}") from error
+        return values
+
+    def where(self, place: Place) -> str:
+        """Returns shard and key, for messages."""
+        return f"{self._held[place.generation].shards[place.shard].name}.tar, key {place.key}"
+
+    def close(self) -> None:
+        """Closes every file."""
+        for index in self._indexes:
+            index.close()
+        self._close()
+
+    def _index(self, generation: GenerationEntry, split: str, *, check_blocks: bool) -> Index:
+        entry = generation.indexes[split]
+        index = Index(self.out / entry.path, len(self.fields), check_blocks=check_blocks)
+        if index.header_xxh3 != entry.header_xxh3:
+            raise DataError(
+                f"{index.path}: digest {index.header_xxh3}, the manifest says "
+                f"{entry.header_xxh3}. Finish or repeat the run that wrote it."
+            )
+        return index
+
+    def _positions_in_tasks(self) -> dict[int, int]:
+        """``episode_index`` -> position among its task's episodes, missing ones counted too."""
+        by_task: dict[int, set[int]] = {}
+        for missing in self.manifest.missing:
+            by_task.setdefault(missing.task_index, set()).add(missing.episode_index)
+        for generation in self.manifest.generations:
+            for split in generation.indexes:
+                episodes = self._index(generation, split, check_blocks=False).episodes
+                pairs = zip(
+                    episodes["task_index"].tolist(), episodes["episode_index"].tolist(), strict=True
+                )
+                for task_index, episode_index in pairs:
+                    by_task.setdefault(task_index, set()).add(episode_index)
+        return {
+            episode_index: position
+            for ids in by_task.values()
+            for position, episode_index in enumerate(sorted(ids))
+        }
+
+    def _place(self, generation: int, row: int) -> Place:
+        index = self._indexes[generation]
         location = index.location(row)
         if not (
-            location.shard < len(self._shards[generation])
+            location.shard < len(self._held[generation].shards)
             and location.episode < len(index.episodes)
         ):
             raise DataError(
@@ -109,57 +242,68 @@ class ShardReader:
         episode = index.episodes[location.episode]
         return Place(
             generation,
+            row,
             location.shard,
             location.offset_bytes,
             location.members,
             int(episode["episode_index"]),
             location.frame_index,
             int(episode["task_index"]),
+            int(episode["num_frames"]),
             int(episode["lowdim_table"]),
             int(episode["lowdim_batch"]),
         )
 
-    def read(self, place: Place, fields: tuple[str, ...]) -> list[bytes]:
-        """Returns the content of some members of a sample, with one read.
-
-        Raises:
-            DataError: the shard is gone or shorter than the index says.
-        """
-        wanted = [place.members[self.fields.index(field)] for field in fields]
-        first = min(start for start, _ in wanted)
-        stop = max(start + num_bytes for start, num_bytes in wanted)
-        data = os.pread(self._descriptor(place), stop - first, place.offset_bytes + first)
-        if len(data) != stop - first:
+    def _read_group(
+        self, group: list["_Wanted"], members: list[int], contents: list[list[bytes]]
+    ) -> None:
+        """Reads samples of one shard with one call and cuts it into their members."""
+        start, stop = group[0].start, max(one.stop for one in group)
+        data = os.pread(self._descriptor(group[0].place), stop - start, start)
+        if len(data) != stop - start:
             raise DataError(
-                f"{self.where(place)}: {stop - first} bytes expected at "
-                f"{place.offset_bytes + first}, got {len(data)}: the shard is cut."
+                f"{self.where(group[-1].place)}: {stop - start} bytes expected at {start}, got "
+                f"{len(data)}: the shard is cut."
             )
-        return [data[start - first : start - first + size] for start, size in wanted]
+        for one in group:
+            place, base = one.place, one.place.offset_bytes - start
+            for member in members:
+                first, num_bytes = place.members[member]
+                content = data[base + first : base + first + num_bytes]
+                if self._ledgers is not None:
+                    self._check_member(place, member, content, self._ledgers)
+                contents[one.number].append(content)
 
-    def row(self, place: Place) -> dict[str, object]:
-        """Returns the low-dimensional values of a sample's frame."""
-        tables = self._tables[place.generation]
-        try:
-            return tables.row(place.lowdim_table, place.lowdim_batch, place.frame_index)
-        except (DataError, IndexError) as error:
-            # An IndexError must not leave __getitem__: it would end a loop as if all were read.
-            raise DataError(f"{self.where(place)}: low-dimensional row: {error}") from error
-
-    def where(self, place: Place) -> str:
-        """Returns shard and key, for messages."""
-        return f"{self._shards[place.generation][place.shard][1]}.tar, key {place.key}"
-
-    def close(self) -> None:
-        """Closes every file."""
-        for index in self._indexes:
-            index.close()
-        self._close()
+    def _check_member(
+        self,
+        place: Place,
+        member: int,
+        content: bytes,
+        ledgers: dict[tuple[int, int], NDArray[np.void]],
+    ) -> None:
+        entry = self._held[place.generation].shards[place.shard]
+        rows = ledgers.get((place.generation, place.shard))
+        if rows is None:
+            data = (self.out / entry.ledger).read_bytes()
+            rows = decode_ledger(
+                data, len(self.fields), len(self.settings.cameras), where=entry.ledger
+            )
+            ledgers[place.generation, place.shard] = rows
+        found = int(np.searchsorted(rows["offset_bytes"], place.offset_bytes))
+        expected = int(rows["member_xxh3"][found, member]) if found < len(rows) else None
+        got = xxhash.xxh3_64_intdigest(content)
+        if got != expected:
+            raise DataError(
+                f"{self.where(place)}, member {self.fields[member]} ({len(content)} bytes at "
+                f"{place.offset_bytes + place.members[member][0]}): xxh3 {got:016x}, the ledger "
+                f"says {'nothing' if expected is None else f'{expected:016x}'}."
+            )
 
     def _descriptor(self, place: Place) -> int:
         key = (place.generation, place.shard)
         descriptor = self._open.get(key)
         if descriptor is None:
-            path = self._shards[place.generation][place.shard][0]
+            path = self.out / self._held[place.generation].shards[place.shard].path
             try:
                 descriptor = os.open(path, os.O_RDONLY)
             except FileNotFoundError as error:
@@ -170,6 +314,34 @@ class ShardReader:
         else:
             self._open.move_to_end(key)
         return descriptor
+
+
+class _Wanted(NamedTuple):
+    """The bytes of one sample that a batch asks for; sorts by place in the shards."""
+
+    generation: int
+    shard: int
+    start: int
+    stop: int
+    number: int
+    """Which of the batch's samples it is."""
+    place: Place
+
+    @classmethod
+    def of(cls, number: int, place: Place, members: list[int]) -> "_Wanted":
+        """From the first to the last byte of some members."""
+        spans = [place.members[member] for member in members]
+        start = place.offset_bytes + min(first for first, _ in spans)
+        stop = place.offset_bytes + max(first + num_bytes for first, num_bytes in spans)
+        return cls(place.generation, place.shard, start, stop, number, place)
+
+    def fits(self, last: "_Wanted", other: "_Wanted") -> bool:
+        """Whether another one is read together with those from this to ``last``."""
+        return (
+            (self.generation, self.shard) == (other.generation, other.shard)
+            and other.start - last.stop <= _GAP_BYTES
+            and other.stop - self.start <= _READ_BYTES
+        )
 
 
 def _close_all(descriptors: "OrderedDict[tuple[int, int], int]") -> None:

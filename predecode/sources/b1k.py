@@ -49,6 +49,7 @@ class B1kSource:
             self._info = info
             task_rows = _read_jsonl(root / "meta/tasks.jsonl")
             self.task_names = {str(r["task_name"]): int(r["task_index"]) for r in task_rows}
+            self._name_of_task = {index: name for name, index in self.task_names.items()}
             self._task_of_sentence = {str(r["task"]): int(r["task_index"]) for r in task_rows}
             fps = Fraction(info["fps"]).limit_denominator(1001)
             if fps <= 0:
@@ -92,13 +93,15 @@ class B1kSource:
         for row in _read_jsonl(self.root / "meta/episodes.jsonl"):
             episode_index = int(row["episode_index"])
             sentence = str(row["tasks"][0])
+            # Source: chunks_size 10000 makes the file chunk the task, which holds for every
+            # published id; tasks.jsonl decides where the sentence is known there.
             chunk = episode_index // int(self._info["chunks_size"])
+            task_index = self._task_of_sentence.get(sentence, chunk)
             yield Episode(
                 episode_index=episode_index,
-                # Source: chunks_size 10000 makes the file chunk the task, which holds for every
-                # published id; tasks.jsonl decides where the sentence is known there.
-                task_index=self._task_of_sentence.get(sentence, chunk),
+                task_index=task_index,
                 task=sentence,
+                task_name=self._name_of_task.get(task_index, ""),
                 num_frames=int(row["length"]),
                 fps=(fps.numerator, fps.denominator),
                 videos={

@@ -39,6 +39,8 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     task_index: int
     task: str
     """The instruction, a sentence; ``""`` where the source has none."""
+    task_name: str = ""
+    """Short name of the task, where the source has one."""
     num_frames: int | None
     """Length as the metadata say; None where only the video knows."""
     fps: tuple[int, int] | None

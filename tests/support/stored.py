@@ -190,6 +190,7 @@ def write_manifest(
         settings=settings,
         complete=True,
         fps=(30, 1),
+        task_names={},
         totals=Totals(
             num_samples=num_live,
             num_images=num_live * len(settings.cameras),

@@ -21,8 +21,8 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "dataset", "reader", "lowdim", "index", "ledger", "manifest", "codec", "storage",
-    "format", "errors",
+    "__main__", "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
+    "manifest", "codec", "storage", "permutation", "format", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]

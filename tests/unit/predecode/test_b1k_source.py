@@ -70,6 +70,7 @@ def test_an_episode_names_its_files(root: Path) -> None:
         episode_index=490010,
         task_index=49,
         task="Make a pizza.",
+        task_name="make_pizza",
         num_frames=751,
         fps=(30, 1),
         videos={

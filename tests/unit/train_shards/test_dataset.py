@@ -165,7 +165,7 @@ def test_a_camera_that_is_not_stored_is_refused(out: Path) -> None:
 
 
 def test_an_unknown_layout_is_refused(out: Path) -> None:
-    with pytest.raises(UserError, match="image_layout 'NHWC': expected 'HWC' or 'CHW'"):
+    with pytest.raises(UserError, match="image_layout 'NHWC': expected one of 'HWC', 'CHW'"):
         ShardDataset(out, image_layout="NHWC")  # type: ignore[arg-type]
 
 

@@ -67,14 +67,14 @@ def test_what_is_read_is_what_tarfile_reads(out: Path) -> None:
         place = reader.locate(position)
         for fields in (("head.png", "json", "left_wrist.png"), ("left_wrist.png", "head.png")):
             expected = [contents[f"{place.key}.{field}"] for field in fields]
-            assert reader.read(place, fields) == expected
+            assert reader.read([place], fields)[0] == expected
     reader.close()
 
 
 def test_rows_are_those_of_the_frame(out: Path) -> None:
     reader = open_reader(out)
     row = reader.row(reader.locate(5))
-    assert row["observation.state"].tolist() == [70010, 2, 0.5]  # type: ignore[attr-defined]
+    assert row["observation.state"].tolist() == [70010, 2, 0.5]
     assert row["timestamp"] == 2 / 30
     reader.close()
 
@@ -106,7 +106,7 @@ def test_generations_follow_each_other(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [place.generation for place in places] == [0, 0, 1, 1, 1]
     assert reader.where(places[3]) == "tiny-train-000002.tar, key ep00000010_f000001"
-    assert reader.read(places[3], ("json",)) == [b'{"episode_index":10,"frame_index":1}']
+    assert reader.read([places[3]], ("json",))[0] == [b'{"episode_index":10,"frame_index":1}']
     assert reader.row(places[4])["timestamp"] == 2 / 30
     reader.close()
     val = open_reader(tmp_path, "val")
@@ -165,8 +165,8 @@ def test_a_cut_shard_is_told_with_shard_key_and_bytes(out: Path) -> None:
         match=r"tiny-train-000001.tar, key ep00070010_f000001: \d+ bytes expected at \d+, "
         r"got \d+: the shard is cut.",
     ):
-        reader.read(place, reader.fields)
-    assert len(reader.read(place, ("head.png",))) == 1  # what lies before the cut is there
+        reader.read([place], reader.fields)
+    assert len(reader.read([place], ("head.png",))[0]) == 1  # what lies before the cut is there
     reader.close()
 
 
@@ -174,7 +174,7 @@ def test_a_missing_shard_is_told(out: Path) -> None:
     (out / "data/train/tiny-train-000000.tar").unlink()
     reader = open_reader(out)
     with pytest.raises(DataError, match="tiny-train-000000.tar: a shard of the manifest is gone"):
-        reader.read(reader.locate(0), ("json",))
+        reader.read([reader.locate(0)], ("json",))
     reader.close()
 
 
@@ -203,14 +203,16 @@ def test_open_files_are_bounded_and_closed(tmp_path: Path) -> None:
         return [name for name in open_files() if str(tmp_path) in name and name.endswith(".tar")]
 
     for position in range(140):
-        assert reader.read(reader.locate(position), ("json",)) == [
+        assert reader.read([reader.locate(position)], ("json",))[0] == [
             b'{"episode_index":10,"frame_index":%d}' % position
         ]
-        reader.read(reader.locate(0), ("json",))
+        reader.read([reader.locate(0)], ("json",))
     assert len(tars()) == 128
     # The shard that is used all the time stays open, the one not used for longest is closed.
     assert any(name.endswith("000000.tar") for name in tars())
     assert not any(name.endswith("000001.tar") for name in tars())
-    assert reader.read(reader.locate(1), ("json",)) == [b'{"episode_index":10,"frame_index":1}']
+    assert reader.read([reader.locate(1)], ("json",))[0] == [
+        b'{"episode_index":10,"frame_index":1}'
+    ]
     reader.close()
     assert not [name for name in open_files() if str(tmp_path) in name]

@@ -1,0 +1,96 @@
+"""Which live samples of an index a data set serves: by task, episode and range of frames."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train_shards.errors import UserError
+from train_shards.index import LIVE, Index
+from train_shards.manifest import Manifest
+
+__all__ = ["EVERYTHING", "Runs", "Selection", "selected_runs", "task_indices"]
+
+
+class Selection(NamedTuple):
+    """What to serve; None means all."""
+
+    tasks: frozenset[int] | None = None
+    """``task_index`` of the tasks."""
+    episodes: frozenset[int] | None = None
+    """Positions in each task's episodes, sorted by id, as upstream counts them."""
+    frames: tuple[int, int] | None = None
+    """Frames of each episode, ``[start, stop)``."""
+
+
+EVERYTHING = Selection()
+
+
+class Runs(NamedTuple):
+    """Consecutive rows of an index, many at a time."""
+
+    starts: list[int]
+    """First row of each run, ascending."""
+    before: list[int]
+    """Rows in the runs before each, and at the end the number of all."""
+
+
+def task_indices(manifest: Manifest, tasks: Sequence[int | str] | None) -> frozenset[int] | None:
+    """Returns the indices of tasks given by index or short name; None for None.
+
+    Raises:
+        UserError: a task that the output does not have.
+    """
+    if tasks is None:
+        return None
+    indices = set()
+    for task in tasks:
+        index = manifest.task_names.get(task) if isinstance(task, str) else task
+        if index not in manifest.tasks:
+            known = sorted(manifest.task_names) or [str(i) for i in sorted(manifest.tasks)]
+            shown = ", ".join(known[:10])
+            raise UserError(f"tasks: no task {task!r} here; expected some of {shown}.")
+        indices.add(index)
+    return frozenset(indices)
+
+
+def selected_runs(
+    index: Index, selection: Selection, positions: dict[int, int], stride: int
+) -> Runs:
+    """Returns the runs of live rows that a selection serves, adjacent ones joined.
+
+    Args:
+        index: of one split of one generation.
+        selection: what to serve.
+        positions: ``episode_index`` -> its position in its task.
+        stride: every how manieth frame is stored.
+
+    Cost: proportional to the episodes, not to the samples.
+    """
+    episodes = index.episodes
+    chosen = (episodes["flags"] & LIVE) != 0
+    if selection.tasks is not None:
+        chosen &= np.isin(episodes["task_index"], list(selection.tasks))
+    if selection.episodes is not None:
+        of_episode = [positions.get(e, -1) for e in episodes["episode_index"].tolist()]
+        chosen &= np.isin(of_episode, list(selection.episodes))
+    starts = episodes["row_start"][chosen].astype(np.int64)
+    lengths = episodes["num_rows"][chosen].astype(np.int64)
+    if selection.frames is not None:
+        # Row r of an episode holds frame r * stride: frames [a, b) are rows [ceil(a/s), ceil(b/s)).
+        first, stop = (-(-frame // stride) for frame in selection.frames)
+        stops = np.minimum(lengths, stop)
+        starts, lengths = starts + first, np.maximum(stops - first, 0)
+        starts, lengths = starts[lengths > 0], lengths[lengths > 0]
+    return _joined(starts, lengths)
+
+
+def _joined(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Runs:
+    if not len(starts):
+        return Runs([], [0])
+    is_new = np.ones(len(starts), bool)
+    is_new[1:] = starts[1:] != (starts + lengths)[:-1]
+    joined = np.add.reduceat(lengths, np.flatnonzero(is_new))
+    return Runs(starts[is_new].tolist(), list(accumulate(joined.tolist(), initial=0)))
