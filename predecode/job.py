@@ -13,7 +13,7 @@ from predecode.config import settings_difference
 from predecode.errors import EpisodeError, EpisodeFault, UserError, disk_errors_of
 from predecode.lock import OutputLock
 from predecode.lowdim_task import run_lowdim_task
-from predecode.manifest import faults_of, publish
+from predecode.manifest import WIDS_KIND, faults_of, publish
 from predecode.output import Job, Receipt, finished_generations, jobs_of, load_plans, receipt_of
 from predecode.pipeline import ShardJob, run_shard_task
 from predecode.planning import Plan, make_plan
@@ -269,15 +269,20 @@ def _refuse_other_settings(
 def _wipe(out: Path) -> None:
     """Removes an earlier output, the manifest first, so that no reader takes it for whole.
 
-    Only what predecode itself writes is touched; other files make the start refuse, as always.
+    Needs no readable plan. Only what predecode itself writes is touched, and only where an output
+    is; other files make the start refuse, as always.
     """
+    state = out / ".predecode"
+    is_output = any(path.name != "lock" for path in state.iterdir())
     (out / MANIFEST_PATH).unlink(missing_ok=True)
-    for plan in load_plans(out)[:1]:
-        for name in (f"{plan.settings.name}.json", f"{plan.settings.name}-val.json", "README.md"):
-            (out / name).unlink(missing_ok=True)
-        for folder in ("data", "lowdim", "meta"):
-            shutil.rmtree(out / folder, ignore_errors=True)
-    for path in (out / ".predecode").iterdir():
+    if not is_output:
+        return
+    for path in (out / "README.md", *out.glob("*.json")):
+        if path.name == "README.md" or WIDS_KIND in path.read_text():
+            path.unlink(missing_ok=True)
+    for folder in ("data", "lowdim", "meta"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for path in state.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
         elif path.name != "lock":

@@ -36,6 +36,7 @@ from train_shards.storage import atomic_file, write_atomic
 
 __all__ = [
     "QUARANTINE_PATH",
+    "WIDS_KIND",
     "Finished",
     "build_manifest",
     "faults_of",
@@ -44,6 +45,8 @@ __all__ = [
 ]
 
 QUARANTINE_PATH = ".predecode/quarantine.jsonl"
+WIDS_KIND = "wids-shard-index-v1"
+"""Source: webdataset's wids."""
 
 
 class Finished(NamedTuple):
@@ -264,7 +267,7 @@ def _wids(manifest: Manifest) -> Iterator[tuple[str, str]]:
         shards = [s for g in manifest.generations for s in g.shards if s.split == split]
         if shards:
             index = {
-                "__kind__": "wids-shard-index-v1",
+                "__kind__": WIDS_KIND,
                 "wids_version": 1,
                 "name": f"{name}-{split}",
                 "shardlist": [

@@ -132,6 +132,7 @@ def test_a_lost_shard_is_made_again(b1k_root: Path, undisturbed: Path, tmp_path:
 def test_overwrite_starts_anew_and_leaves_nothing_behind(b1k_root: Path, tmp_path: Path) -> None:
     out, fresh = tmp_path / "out", tmp_path / "fresh"
     run_here(b1k_root, out, episodes="0", size="64", val_episodes="00490010", name="old")
+    (out / ".predecode/plan-000000.json").write_text("damaged")
     run_here(b1k_root, out, episodes="0", size="64", quality=50, overwrite=True)
     run_here(b1k_root, fresh, episodes="0", size="64", quality=50)
     assert fingerprint(out) == fingerprint(fresh)
