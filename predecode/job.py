@@ -211,12 +211,13 @@ class CheckJob(msgspec.Struct, frozen=True, kw_only=True):
 def check_batch(job: CheckJob, report: Report) -> list[CheckedEpisode | EpisodeFault]:
     """Checks some episodes; a fault takes the place of its episode."""
     results: list[CheckedEpisode | EpisodeFault] = []
-    for episode in job.episodes:
-        try:
-            results.append(check_episode(Path(job.root), episode, job.cameras))
-        except EpisodeError as error:
-            results.append(error.fault)
-        report(1)
+    with disk_errors_of(job.root):
+        for episode in job.episodes:
+            try:
+                results.append(check_episode(Path(job.root), episode, job.cameras))
+            except EpisodeError as error:
+                results.append(error.fault)
+            report(1)
     return results
 
 

@@ -131,6 +131,11 @@ class ShardDataset:
         """Number of samples that can be read."""
         return self._num_samples
 
+    @property
+    def digest(self) -> str:
+        """Names the samples and their order, for ``ResumableSampler`` to refuse others."""
+        return self._open_reader().digest()
+
     def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
         """Returns the item at ``position``; negative positions count from the end.
 

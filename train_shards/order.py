@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.errors import UserError
-from train_shards.permutation import MAX_SAMPLES, Permutation
+from train_shards.permutation import Permutation, check_num_samples, check_positions
 
 __all__ = [
     "BlockOrder",
@@ -19,8 +19,6 @@ __all__ = [
     "MappedOrder",
     "Order",
     "SequentialOrder",
-    "check_num_samples",
-    "check_positions",
 ]
 
 
@@ -43,30 +41,6 @@ class Order(Protocol):
 
     def keyed(self, seed: int, epoch: int) -> Self:
         """Returns the order of another seed and epoch."""
-
-
-def check_num_samples(num_samples: int) -> int:
-    """Returns ``num_samples``.
-
-    Raises:
-        UserError: it is not in ``[1, MAX_SAMPLES]``.
-    """
-    if not 1 <= num_samples <= MAX_SAMPLES:
-        raise UserError(f"num_samples {num_samples}: expected 1 to {MAX_SAMPLES}.")
-    return num_samples
-
-
-def check_positions(positions: NDArray[np.integer], num_samples: int) -> NDArray[np.int64]:
-    """Returns the positions as int64.
-
-    Raises:
-        IndexError: a position outside ``[0, num_samples)``.
-    """
-    if positions.size and not (0 <= positions.min() and positions.max() < num_samples):
-        raise IndexError(
-            f"positions {positions.min()} to {positions.max()}: expected 0 to {num_samples - 1}"
-        )
-    return positions.astype(np.int64)
 
 
 class SequentialOrder:

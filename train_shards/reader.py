@@ -108,6 +108,16 @@ class ShardReader:
         """Number of selected live samples."""
         return self._before[-1]
 
+    def digest(self) -> str:
+        """Returns what names these samples in this order: 32 hex digits of xxh3-128.
+
+        Over each generation's index digest and selected rows; cameras and windows have no part.
+        """
+        digest = xxhash.xxh3_128()
+        for index, runs in zip(self._indexes, self._runs, strict=True):
+            digest.update(f"{index.header_xxh3}:{runs.starts}:{runs.before};".encode())
+        return digest.hexdigest()
+
     def locate(self, position: int) -> Place:
         """Returns where the ``position``-th selected sample is. Cost: one small pread.
 

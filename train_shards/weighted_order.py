@@ -16,8 +16,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from train_shards.errors import UserError
-from train_shards.order import check_num_samples, check_positions
-from train_shards.permutation import CounterHash
+from train_shards.permutation import CounterHash, check_num_samples, check_positions
 
 __all__ = ["GroupOrder", "WeightedOrder", "alias_table", "cumulative_weights", "integer_weights"]
 
@@ -40,7 +39,7 @@ def integer_weights(weights: Sequence[int | float]) -> list[int]:
     for position, weight in enumerate(weights):
         if not (isfinite(weight) and weight >= 0):
             raise UserError(f"weights[{position}] is {weight}: expected a number of 0 or more.")
-    exact = [Fraction(weight) for weight in weights]
+    exact = [Fraction(int(w)) if w == int(w) else Fraction(float(w)) for w in weights]
     total = sum(exact, Fraction(0))
     if total == 0:
         raise UserError(f"weights of {len(exact)} groups: all are 0; at least one must not be.")
@@ -155,7 +154,8 @@ class GroupOrder:
         members = firsts + self._members.below_many(positions, self._firsts[groups + 1] - firsts)
         # The last run that begins at or before the member; empty runs come before it.
         run = np.searchsorted(self._bases, members, side="right") - 1
-        return self._starts[run] + (members - self._bases[run])
+        drawn: NDArray[np.int64] = self._starts[run] + (members - self._bases[run])
+        return drawn
 
     def keyed(self, seed: int, epoch: int) -> Self:
         """Returns the order of another seed and epoch; the tables are shared."""
@@ -245,8 +245,8 @@ class WeightedOrder:
         if isinstance(self._total, int):
             levels = self._hash.below_many(positions, self._total).view(np.uint64)
         else:
-            # 53 bits times the total: below it also after rounding, since 1 - 2^-53 is at least
-            # half a unit in the last place away from 1.
+            # In [0, 1 - 2^-53] times the total: below the total also after rounding, since the
+            # difference is half a unit in its last place or more.
             levels = (self._hash.bits_many(positions) >> np.uint64(11)) * 2.0**-53 * self._total
         # The first sum above the level: its sample's weight is not 0.
         return np.searchsorted(self._cumulative, levels, side="right").astype(np.int64)

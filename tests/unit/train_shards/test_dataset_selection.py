@@ -105,6 +105,21 @@ def test_what_cannot_be_served_is_refused(out: Path, options: dict[str, Any], me
         ShardDataset(out, **options)
 
 
+def test_the_digest_names_the_samples_and_nothing_else(out: Path) -> None:
+    digest = ShardDataset(out).digest
+    assert len(digest) == 32
+    assert ShardDataset(out, cameras=["head"], image_layout="CHW").digest == digest
+    assert ShardDataset(out, tasks=[0, 7]).digest == digest
+    others: list[dict[str, Any]] = [
+        {"tasks": [7]},
+        {"episodes": [0]},
+        {"frames": (0, 2)},
+        {"frames": (1, 3)},
+    ]
+    digests = {ShardDataset(out, **options).digest for options in others}
+    assert len(digests | {digest}) == 5
+
+
 def test_windows_of_rows_and_images(out: Path) -> None:
     deltas_s = {STATE: [0.0, 1 / 30, 2 / 30], HEAD: [-1 / 30, 0.0], "timestamp": [-2 / 30]}
     dataset = ShardDataset(out, delta_timestamps=deltas_s)
