@@ -215,7 +215,10 @@ def verify(
     except DataError as error:
         _report_findings([str(error)])
     out = out.resolve()
-    source_root = _source_root(out, root)
+    try:
+        source_root = _source_root(out, root)
+    except DataError as error:
+        _report_findings([str(error)])
     findings = [str(finding) for finding in check_output(out, manifest)]
     cameras = {camera: CameraDifference() for camera in manifest.settings.camera_names}
     num_checked = 0

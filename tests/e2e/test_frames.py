@@ -1,5 +1,6 @@
 """Every stored picture is the right frame with the right pixels."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from PIL import Image
 from predecode.sources.barcode import Identity, read
 from tests.conftest import SAMPLE_EPISODES
 from tests.support.jobs import run_here
+from tests.support.media import NASA_MP4
+from tests.unit.video.reference import require_nasa
 from train_shards.dataset import IMAGE_KEY, ShardDataset
 
 pytestmark = pytest.mark.slow
 
 CAMERAS = ("head", "left_wrist", "right_wrist")
 LENGTHS = {10: 120, 20: 250, 40: 751, 490010: 501, 490040: 90}
-NASA = Path(__file__).parents[3] / "shared/media/nasa.mp4"
 
 
 def test_every_jpeg_tells_its_own_episode_frame_and_camera(jpeg_shards: Path) -> None:
@@ -74,14 +76,16 @@ def test_native_size_keeps_each_cameras_own_pixels(b1k_root: Path, tmp_path: Pat
 
 def test_foreign_video_matches_the_ffmpeg_command_line(tmp_path: Path) -> None:
     """480x270 H.264 at 30000/1001 fps, beside a second, smaller stream and audio."""
-    assert NASA.is_file(), "shared/media/nasa.mp4 stands beside the checkout"
-    run_here(NASA.parent, tmp_path, src="videos", codec="png", size="native")
-    dataset = ShardDataset(tmp_path)
+    require_nasa()
+    (tmp_path / "films").mkdir()
+    shutil.copy(NASA_MP4, tmp_path / "films")
+    run_here(tmp_path / "films", tmp_path / "out", src="videos", codec="png", size="native")
+    dataset = ShardDataset(tmp_path / "out")
     assert len(dataset) == 390
     for frame in (0, 1, 2, 29, 30, 111, 112, 200, 249, 250, 388, 389):
         # yuv420p planes of the command line, converted by the same library as the decoder's own
         raw = subprocess.run(
-            ["ffmpeg", "-v", "error", "-i", str(NASA), "-map", "0:3",
+            ["ffmpeg", "-v", "error", "-i", str(NASA_MP4), "-map", "0:3",
              "-vf", f"select=eq(n\\,{frame})", "-vsync", "0", "-frames:v", "1",
              "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"],
             capture_output=True, check=True,

@@ -209,6 +209,13 @@ def test_a_later_format_is_refused(own_shards: Path, b1k_root: Path) -> None:
     assert "format version 2, this reader knows up to 1" in done.stdout
 
 
+def test_a_plan_that_cannot_be_read_is_damage(own_shards: Path, b1k_root: Path) -> None:
+    (own_shards / ".predecode/plan-000000.json").write_text("{")
+    done = command("verify", own_shards, "--root", b1k_root)
+    assert done.returncode == 1
+    assert "plan-000000.json: not a plan of this version" in done.stdout
+
+
 def test_a_missing_source_means_could_not_check(own_shards: Path, tmp_path: Path) -> None:
     done = command("verify", own_shards, "--root", tmp_path / "gone")
     assert done.returncode == 2
