@@ -41,6 +41,7 @@ def check_output(out: Path, manifest: Manifest) -> Iterator[Finding]:
     yield from _check_tables(out, manifest)
     yield from _check_indexes(out, manifest, finished)
     known = {shard.path for g in manifest.generations for shard in g.shards}
+    known |= {f"{path}.idx" for path in known}  # Energon puts its own index beside each tar
     for path in sorted((out / "data").rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name not in known:

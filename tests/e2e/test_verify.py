@@ -209,6 +209,11 @@ def test_a_later_format_is_refused(own_shards: Path, b1k_root: Path) -> None:
     assert "format version 2, this reader knows up to 1" in done.stdout
 
 
+def test_an_index_of_energon_beside_a_tar_is_no_damage(own_shards: Path, b1k_root: Path) -> None:
+    tar_of(own_shards).with_suffix(".tar.idx").write_bytes(b"theirs")
+    assert verify_here(b1k_root, own_shards, num_samples=0) == []
+
+
 def test_a_plan_that_cannot_be_read_is_damage(own_shards: Path, b1k_root: Path) -> None:
     (own_shards / ".predecode/plan-000000.json").write_text("{")
     done = command("verify", own_shards, "--root", b1k_root)
