@@ -221,7 +221,6 @@ def verify(
         _report_findings([str(error)])
     findings = [str(finding) for finding in check_output(out, manifest)]
     cameras = {camera: CameraDifference() for camera in manifest.settings.camera_names}
-    num_checked = 0
     try:
         jobs = shard_jobs(
             out, source_root, manifest, num_samples=num_samples, seed=seed, min_psnr_db=min_psnr
@@ -235,12 +234,12 @@ def verify(
             findings += [str(finding) for finding in verdict.findings]
             for camera, difference in verdict.cameras.items():
                 cameras[camera].add(difference)
-                num_checked += difference.num_images
     for camera, difference in cameras.items():
-        print(f"{camera}: {_describe(difference)}")
+        print(f"{camera}: {difference}")
     if findings:
         _report_findings(findings)
     totals = manifest.totals
+    num_checked = sum(difference.num_images for difference in cameras.values())
     print(
         f"{out}: proven: {totals.num_shards} shards, {totals.num_samples:,} samples, "
         f"{num_checked:,} images decoded again"
@@ -313,6 +312,7 @@ def _parse_ids(text: str) -> set[int]:
 
 def _finish(out: Path, outcome: "Outcome", max_failures: int) -> None:
     """Prints the summary; ends with 1 when more is missing than allowed."""
+    from predecode.manifest import retry_command
     from predecode.progress import format_bytes
 
     manifest, totals = outcome.manifest, outcome.manifest.totals
@@ -326,10 +326,7 @@ def _finish(out: Path, outcome: "Outcome", max_failures: int) -> None:
     )
     faults = list(outcome.faults.values())
     for fault in faults[:_MOST_LINES]:
-        _say(
-            f"quarantined: {fault}. "
-            f"After repair: predecode retry {out} --episodes {fault.episode_index:08d}"
-        )
+        _say(f"quarantined: {fault}. After repair: {retry_command(out, fault)}")
     if len(faults) > _MOST_LINES:
         _say(f"… {len(faults)} in all, see {out}/.predecode/quarantine.jsonl")
     if len(faults) > max_failures:
@@ -341,21 +338,6 @@ def _report_findings(findings: list[str]) -> NoReturn:
         print(finding)
     print(f"{len(findings)} findings; not proven")
     raise typer.Exit(EXIT_INCOMPLETE)
-
-
-def _describe(difference: object) -> str:
-    from predecode.picture_check import CameraDifference
-
-    if not isinstance(difference, CameraDifference) or not difference.num_images:
-        return "no image decoded again"
-    if difference.num_equal == difference.num_images:
-        return f"{difference.num_images:,} images, all equal"
-    mean_psnr_db = difference.sum_psnr_db / difference.num_images
-    return (
-        f"{difference.num_images:,} images, {difference.num_equal:,} equal, PSNR mean "
-        f"{mean_psnr_db:.1f} dB, worst {difference.worst_psnr_db:.1f} dB, largest difference "
-        f"{difference.largest}"
-    )
 
 
 def _say(text: str) -> None:

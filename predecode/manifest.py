@@ -41,6 +41,7 @@ __all__ = [
     "build_manifest",
     "faults_of",
     "publish",
+    "retry_command",
     "write_split_index",
 ]
 

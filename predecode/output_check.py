@@ -114,7 +114,7 @@ def _check_plan(plan: Plan) -> Iterator[Finding]:
     dealt: dict[int, list[int]] = {p.episode.episode_index: [] for p in plan.episodes}
     for shard in plan.shards:
         for piece in shard.pieces:
-            frames = frames_of(iter([piece]), plan.settings)
+            frames = frames_of([piece], plan.settings)
             dealt.setdefault(piece.episode_index, []).extend(frames)
     for planned in plan.episodes:
         frames = sorted(dealt[planned.episode.episode_index])

@@ -18,7 +18,7 @@ from predecode.images.resize import resize_with_pad
 from predecode.pipeline import ShardJob, decoded_pictures
 from predecode.planning import PlannedEpisode
 from train_shards.codec import decode_image, is_lossless
-from train_shards.format import format_key
+from train_shards.format import format_key, image_field
 from train_shards.manifest import ShardEntry
 
 __all__ = [
@@ -62,6 +62,19 @@ class CameraDifference(msgspec.Struct, kw_only=True):
     worst_psnr_db: float = _MOST_PSNR_DB
     sum_psnr_db: float = 0.0
     """Of all images; equal ones count with 99 dB."""
+
+    def __str__(self) -> str:
+        """One line for the operator."""
+        if not self.num_images:
+            return "no image decoded again"
+        if self.num_equal == self.num_images:
+            return f"{self.num_images:,} images, all equal"
+        mean_psnr_db = self.sum_psnr_db / self.num_images
+        return (
+            f"{self.num_images:,} images, {self.num_equal:,} equal, PSNR mean "
+            f"{mean_psnr_db:.1f} dB, worst {self.worst_psnr_db:.1f} dB, largest difference "
+            f"{self.largest}"
+        )
 
     def add(self, other: "CameraDifference") -> None:
         """Adds another set of images."""
@@ -150,7 +163,7 @@ def _compare(
             "pixels", key, f"{camera}: the pixels of a fresh decode",
             "others were given to the encoder",
         )  # fmt: skip
-    member = [f.split(".")[0] for f in settings.fields].index(camera)
+    member = settings.fields.index(image_field(camera, settings.codec))
     try:
         stored = decode_image(
             member_bytes(descriptor, row, member), settings.codec, fresh.shape[:2]

@@ -8,7 +8,7 @@ all, and the receipt is written last.
 import hashlib
 import io
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
     return receipt
 
 
-def frames_of(pieces: Iterator[Piece], settings: Settings) -> list[int]:
+def frames_of(pieces: Iterable[Piece], settings: Settings) -> list[int]:
     """Returns the selected frames of one episode's pieces, ascending."""
     return [
         frame
@@ -195,16 +195,16 @@ def _npy_bytes(values: NDArray[Any]) -> bytes:
 
 def _write_shard(job: ShardJob, samples: EncodedSamples) -> ShardEntry:
     """Writes the tar, then the ledger; returns what the manifest will say of them."""
-    settings, out = job.settings, Path(job.out)
+    settings, fields, out = job.settings, job.settings.fields, Path(job.out)
     path = shard_path(settings.name, job.task.split, job.task.shard_index)
     order = sample_order(samples.ids(), settings)
-    rows = np.zeros(len(order), ledger_dtype(len(settings.fields), len(settings.cameras)))
+    rows = np.zeros(len(order), ledger_dtype(len(fields), len(settings.cameras)))
     num_bytes, sha256, md5 = 0, "", ""
     if order:
         with atomic_file(out / path, out / TEMPORARY_FOLDER) as file:
             writer = ShardWriter(file)
             for row, sample in zip(rows, order, strict=True):
-                members = samples.members(sample, settings.fields)
+                members = samples.members(sample, fields)
                 offset_bytes, data_offsets = writer.add(format_key(*sample), members)
                 row["episode_index"], row["frame_index"] = sample
                 row["offset_bytes"] = offset_bytes

@@ -78,7 +78,7 @@ def _expected_samples(job: VerifyJob) -> list[tuple[int, int]]:
             (piece.episode_index, frame)
             for piece in job.shard.task.pieces
             if piece.episode_index not in absent
-            for frame in frames_of(iter([piece]), job.shard.settings)
+            for frame in frames_of([piece], job.shard.settings)
         ),
         job.shard.settings,
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from train_shards.codec import decode_image
 from train_shards.errors import DataError, UserError
 from train_shards.format import image_field
-from train_shards.manifest import load_manifest
+from train_shards.manifest import Manifest, load_manifest
 from train_shards.reader import Place, ShardReader
 from train_shards.selection import Selection, task_indices
 from train_shards.windows import frame_offsets, window
@@ -122,7 +122,7 @@ class ShardDataset:
         self._reader: ShardReader | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_process = -1
-        self._num_samples = len(self._open_reader())
+        self._num_samples = len(self._open_reader(manifest))
         if not self._num_samples:
             raise UserError(f"{self.out}: tasks, episodes and frames select no sample.")
         self._check_columns()
@@ -311,9 +311,11 @@ class ShardDataset:
                 f"delta_timestamps: no column {strangers[0]!r}; known: {sorted(known)}."
             )
 
-    def _open_reader(self) -> ShardReader:
+    def _open_reader(self, manifest: Manifest | None = None) -> ShardReader:
         if self._reader is None:
-            self._reader = ShardReader(self.out, self.split, self._selection, **self._checks)
+            self._reader = ShardReader(
+                self.out, self.split, self._selection, manifest=manifest, **self._checks
+            )
         return self._reader
 
     def __getstate__(self) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class ShardReader:
         split: str,
         selection: Selection = EVERYTHING,
         *,
+        manifest: Manifest | None = None,
         check_index: bool = False,
         check_members: bool = False,
     ) -> None:
@@ -73,6 +74,7 @@ class ShardReader:
             out: the output folder.
             split: ``train`` or ``val``.
             selection: which samples to serve.
+            manifest: of the output, where it is read already.
             check_index: check each block of the index on first touch.
             check_members: check the hash of each member that is read.
 
@@ -81,7 +83,7 @@ class ShardReader:
             DataError: manifest or index damaged or of a higher version.
         """
         self.out = out
-        self.manifest: Manifest = load_manifest(out)
+        self.manifest = manifest or load_manifest(out)
         self.settings = self.manifest.settings
         self.fields = self.settings.fields
         self._held = [g for g in self.manifest.generations if split in g.indexes]
@@ -98,9 +100,8 @@ class ShardReader:
         ]
         self._before = list(accumulate((runs.before[-1] for runs in self._runs), initial=0))
         self._tables = [LowdimTables([out / table.path for table in g.lowdim]) for g in self._held]
-        self._ledgers: dict[tuple[int, int], NDArray[np.void]] | None = (
-            {} if check_members else None
-        )
+        self._checks_members = check_members
+        self._ledgers: OrderedDict[tuple[int, int], NDArray[np.void]] = OrderedDict()
         self._open: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._close = weakref.finalize(self, _close_all, self._open)
 
@@ -280,25 +281,13 @@ class ShardReader:
             for member in members:
                 first, num_bytes = place.members[member]
                 content = data[base + first : base + first + num_bytes]
-                if self._ledgers is not None:
-                    self._check_member(place, member, content, self._ledgers)
+                if self._checks_members:
+                    self._check_member(place, member, content)
                 contents[one.number].append(content)
 
-    def _check_member(
-        self,
-        place: Place,
-        member: int,
-        content: bytes,
-        ledgers: dict[tuple[int, int], NDArray[np.void]],
-    ) -> None:
-        entry = self._held[place.generation].shards[place.shard]
-        rows = ledgers.get((place.generation, place.shard))
-        if rows is None:
-            data = (self.out / entry.ledger).read_bytes()
-            rows = decode_ledger(
-                data, len(self.fields), len(self.settings.cameras), where=entry.ledger
-            )
-            ledgers[place.generation, place.shard] = rows
+    def _check_member(self, place: Place, member: int, content: bytes) -> None:
+        """Compares a member's hash with the ledger's."""
+        rows = self._ledger(place)
         found = int(np.searchsorted(rows["offset_bytes"], place.offset_bytes))
         expected = int(rows["member_xxh3"][found, member]) if found < len(rows) else None
         got = xxhash.xxh3_64_intdigest(content)
@@ -308,6 +297,19 @@ class ShardReader:
                 f"{place.offset_bytes + place.members[member][0]}): xxh3 {got:016x}, the ledger "
                 f"says {'nothing' if expected is None else f'{expected:016x}'}."
             )
+
+    def _ledger(self, place: Place) -> NDArray[np.void]:
+        key = (place.generation, place.shard)
+        rows = self._ledgers.get(key)
+        if rows is None:
+            entry = self._held[place.generation].shards[place.shard]
+            data = (self.out / entry.ledger).read_bytes()
+            num_images = len(self.settings.cameras)
+            rows = decode_ledger(data, len(self.fields), num_images, where=entry.ledger)
+            self._ledgers[key] = rows
+            if len(self._ledgers) > _OPEN_SHARDS:
+                self._ledgers.popitem(last=False)
+        return rows
 
     def _descriptor(self, place: Place) -> int:
         key = (place.generation, place.shard)
