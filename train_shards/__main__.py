@@ -1,15 +1,15 @@
 """``python -m train_shards OUT``: says what an output holds and reads a few items back."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
 from train_shards.dataset import ShardDataset
-from train_shards.errors import DataError, UserError
+from train_shards.errors import DataError, StorageError, UserError
 from train_shards.manifest import load_manifest
 
 _NUM_ITEMS = 3
+_STATUS = {UserError: 2, DataError: 1, StorageError: 3}
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
         print("usage: python -m train_shards OUT", file=sys.stderr)
         return 2
     try:
-        out = Path(sys.argv[1])
+        out = sys.argv[1]
         manifest = load_manifest(out)
         dataset = ShardDataset(out)
         totals, state = manifest.totals, "complete" if manifest.complete else "INCOMPLETE"
@@ -31,9 +31,9 @@ def main() -> int:
             for name, value in sorted(dataset[position].items()):
                 is_array = isinstance(value, np.ndarray)
                 print(f"  {name}: {f'{value.dtype} {value.shape}' if is_array else repr(value)}")
-    except (UserError, DataError) as error:
+    except tuple(_STATUS) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return _STATUS[type(error)]
     return 0
 
 

@@ -15,6 +15,7 @@ from train_shards.codec import decode_image
 from train_shards.errors import DataError, UserError
 from train_shards.format import image_field
 from train_shards.manifest import Manifest, load_manifest
+from train_shards.node_cache import Cache
 from train_shards.reader import Place, ShardReader
 from train_shards.selection import Selection, task_indices
 from train_shards.windows import frame_offsets, window
@@ -64,12 +65,14 @@ class ShardDataset:
         num_threads: int = 2,
         check_index: bool = False,
         check_members: bool = False,
+        cache: Cache | None = None,
+        whole_shards: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         """Opens an output.
 
         Args:
-            out: the folder that ``predecode run`` wrote.
+            out: the folder that ``predecode run`` wrote, or a URL of it.
             split: ``train`` or ``val``.
             tasks: indices or short names; None for all.
             episodes: positions within each task's episodes, sorted by id, as upstream counts them
@@ -84,6 +87,10 @@ class ShardDataset:
             num_threads: threads that decode the pictures of a batch.
             check_index: check each block of the index when it is first touched.
             check_members: check the hash of each picture that is read.
+            cache: where the node keeps files of a URL, and how many bytes; None for
+                ``~/.cache/predecode`` and 100 GiB. Indexes and tables must fit.
+            whole_shards: for a URL, download shards whole into the cache, for orders that stay in
+                a shard for long; otherwise each batch reads just its pictures, many ranges at once.
             on_error: ``skip`` serves the next sample for a damaged one, logs it, and raises after
                 100 of them in one process.
 
@@ -91,9 +98,10 @@ class ShardDataset:
             UserError: no output here, no such split, task, camera or column, nothing selected, or a
                 value that is not allowed.
             DataError: manifest or index damaged, or of a higher format version.
+            StorageError: a remote storage does not answer as it should.
         """
-        self.out = Path(out)
-        manifest = load_manifest(self.out)
+        self.out = out
+        manifest = load_manifest(out)
         settings = manifest.settings
         self.split = split
         self.cameras = tuple(cameras) if cameras is not None else settings.camera_names
@@ -113,7 +121,10 @@ class ShardDataset:
         self._image_layout, self._image_dtype = image_layout, image_dtype
         self._image_transforms = image_transforms
         self._num_threads = num_threads
-        self._checks = {"check_index": check_index, "check_members": check_members}
+        self._reading: dict[str, Any] = {
+            "check_index": check_index, "check_members": check_members, "cache": cache,
+            "whole_shards": whole_shards,
+        }  # fmt: skip
         self._on_error, self._num_skipped = on_error, 0
         self._codec, self._size = settings.codec, settings.picture_size
         self._fields = tuple(image_field(camera, settings.codec) for camera in self.cameras)
@@ -142,6 +153,7 @@ class ShardDataset:
         Raises:
             IndexError: no such position.
             DataError: a damaged shard, index or table; the message names shard and key.
+            StorageError: a remote storage does not answer as it should; never skipped.
         """
         return self.__getitems__([position])[0]
 
@@ -314,7 +326,7 @@ class ShardDataset:
     def _open_reader(self, manifest: Manifest | None = None) -> ShardReader:
         if self._reader is None:
             self._reader = ShardReader(
-                self.out, self.split, self._selection, manifest=manifest, **self._checks
+                self.out, self.split, self._selection, manifest=manifest, **self._reading
             )
         return self._reader
 

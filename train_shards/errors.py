@@ -1,9 +1,9 @@
-"""The two errors that both packages raise; every message says where, what, and what to do.
+"""Errors of the reading side; every message says where, what, and what to do.
 
 Fields live in ``args``, so that an error crosses process borders (pickling) with its message.
 """
 
-__all__ = ["DataError", "UserError"]
+__all__ = ["DataError", "StorageError", "UserError"]
 
 
 class UserError(Exception):
@@ -15,6 +15,13 @@ class UserError(Exception):
 
 class DataError(Exception):
     """Stored or source data that is not what its description says.
+
+    ``args`` is ``(message,)``.
+    """
+
+
+class StorageError(Exception):
+    """A storage that does not answer as it should, after several attempts; the data may be fine.
 
     ``args`` is ``(message,)``.
     """

@@ -5,7 +5,7 @@ a column that an episode lacks is null throughout its batch and absent from its 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,9 +50,9 @@ def write_lowdim(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
 class LowdimTables:
     """Rows and ranges of rows from the table files of one generation; opens files lazily."""
 
-    def __init__(self, paths: list[Path]) -> None:
-        """Takes the files in the manifest's order; opens none."""
-        self._paths = paths
+    def __init__(self, path_of: Callable[[int], Path]) -> None:
+        """Takes what gives the path of a table, numbered as in the manifest; opens none."""
+        self._path_of = path_of
         self._files: OrderedDict[int, Any] = OrderedDict()
         self._batches: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
 
@@ -64,7 +64,7 @@ class LowdimTables:
         """
         views = self._batches.get((table, batch))
         if views is None:
-            path = self._paths[table]
+            path = self._path_of(table)
             try:
                 record_batch = self._file(table).get_batch(batch)
             except (pa.ArrowException, OSError, ValueError) as error:
@@ -96,16 +96,12 @@ class LowdimTables:
     def _file(self, table: int) -> Any:
         file = self._files.get(table)
         if file is None:
-            path = self._paths[table]
+            path = self._path_of(table)
             file = pa.ipc.open_file(pa.memory_map(str(path)))
             self._files[table] = file
             if len(self._files) > _OPEN_TABLES:
                 self._files.popitem(last=False)
         return file
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Drops what belongs to this process, so that a data set pickles small."""
-        return {"_paths": self._paths, "_files": OrderedDict(), "_batches": OrderedDict()}
 
 
 def _own(value: Any) -> Any:

@@ -20,6 +20,7 @@ from train_shards.format import (
     check_version,
     sample_fields,
 )
+from train_shards.remote_storage import open_storage
 
 __all__ = [
     "FormatVersion",
@@ -231,19 +232,19 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
     return manifest
 
 
-def load_manifest(out: Path) -> Manifest:
-    """Returns the manifest of the output folder ``out``.
+def load_manifest(out: str | Path) -> Manifest:
+    """Returns the manifest of the output ``out``, a folder or a URL.
 
     Raises:
         UserError: there is no manifest: not an output, or a run that has not finished.
         DataError: as ``decode_manifest``.
+        StorageError: a remote storage does not answer as it should.
     """
-    path = out / MANIFEST_PATH
     try:
-        data = path.read_bytes()
+        data = open_storage(out).read_file(MANIFEST_PATH)
     except FileNotFoundError:
         raise UserError(
             f"{out}: no {MANIFEST_PATH}: not an output of predecode, or its run has not finished. "
             "The same 'predecode run' command again finishes an interrupted run."
         ) from None
-    return decode_manifest(data, where=str(path))
+    return decode_manifest(data, where=f"{out}/{MANIFEST_PATH}")

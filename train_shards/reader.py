@@ -1,10 +1,8 @@
 """Samples by position: locate in the index, pread from the tar, and tell what was read."""
 
-import os
-import weakref
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +16,15 @@ from train_shards.format import SPLITS, format_key
 from train_shards.index import Index, row_of_position
 from train_shards.ledger import decode_ledger
 from train_shards.lowdim import LowdimTables
-from train_shards.manifest import GenerationEntry, Manifest, load_manifest
+from train_shards.manifest import GenerationEntry, Manifest, ShardEntry, load_manifest
+from train_shards.node_cache import Cache
+from train_shards.remote_storage import open_storage
 from train_shards.selection import EVERYTHING, Selection, selected_runs
+from train_shards.storage import ByteRange, Storage, StoredFile, sha256_of_file
 
 __all__ = ["Place", "ShardReader"]
 
-_OPEN_SHARDS = 128
-_GAP_BYTES = 1 << 16
-"""Unwanted bytes that are read along rather than split a read: cheaper than another call."""
+_LEDGERS = 128
 _READ_BYTES = 1 << 24
 """Largest read of several samples."""
 
@@ -60,30 +59,35 @@ class ShardReader:
 
     def __init__(
         self,
-        out: Path,
+        out: str | Path,
         split: str,
         selection: Selection = EVERYTHING,
         *,
         manifest: Manifest | None = None,
         check_index: bool = False,
         check_members: bool = False,
+        cache: Cache | None = None,
+        whole_shards: bool = False,
     ) -> None:
         """Opens manifest and indexes; no tar.
 
         Args:
-            out: the output folder.
+            out: the output's folder or URL.
             split: ``train`` or ``val``.
             selection: which samples to serve.
             manifest: of the output, where it is read already.
             check_index: check each block of the index on first touch.
             check_members: check the hash of each member that is read.
+            cache: the node's cache for a URL; None for the default one.
+            whole_shards: for a URL, read shards through the cache instead of by ranges.
 
         Raises:
-            UserError: no output here, or it has no such split.
+            UserError: no output here, it has no such split, or the cache is too small for indexes.
             DataError: manifest or index damaged or of a higher version.
+            StorageError: a remote storage does not answer as it should.
         """
-        self.out = out
         self.manifest = manifest or load_manifest(out)
+        self._storage = open_storage(out, cache, whole_shards=whole_shards)
         self.settings = self.manifest.settings
         self.fields = self.settings.fields
         self._held = [g for g in self.manifest.generations if split in g.indexes]
@@ -99,11 +103,10 @@ class ShardReader:
             for index in self._indexes
         ]
         self._before = list(accumulate((runs.before[-1] for runs in self._runs), initial=0))
-        self._tables = [LowdimTables([out / table.path for table in g.lowdim]) for g in self._held]
+        self._shards = [[_shard_file(shard) for shard in g.shards] for g in self._held]
+        self._tables = [LowdimTables(_table_paths(self._storage, g)) for g in self._held]
         self._checks_members = check_members
         self._ledgers: OrderedDict[tuple[int, int], NDArray[np.void]] = OrderedDict()
-        self._open: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._close = weakref.finalize(self, _close_all, self._open)
 
     def __len__(self) -> int:
         """Number of selected live samples."""
@@ -160,18 +163,23 @@ class ShardReader:
         Raises:
             DataError: a shard is gone or shorter than the index says; with ``check_members`` also
                 a member whose hash is not the ledger's.
+            StorageError: a remote storage does not answer as it should.
         """
         members = [self.fields.index(field) for field in fields]
         wanted = sorted(_Wanted.of(number, place, members) for number, place in enumerate(places))
-        contents: list[list[bytes]] = [[] for _ in places]
-        group: list[_Wanted] = []
+        groups: list[list[_Wanted]] = []
         for one in wanted:
-            if group and not group[0].fits(group[-1], one):
-                self._read_group(group, members, contents)
-                group = []
-            group.append(one)
-        if group:
-            self._read_group(group, members, contents)
+            if groups and groups[-1][0].fits(groups[-1][-1], one, self._storage.gap_bytes):
+                groups[-1].append(one)
+            else:
+                groups.append([one])
+        contents: list[list[bytes]] = [[] for _ in places]
+
+        def take(number: int, data: bytes) -> None:
+            for one in groups[number]:
+                contents[one.number] = self._members(one, data, groups[number][0].start, members)
+
+        self._storage.read_ranges([self._range(group) for group in groups], take)
         return contents
 
     def row(self, place: Place) -> dict[str, Any]:
@@ -208,11 +216,21 @@ class ShardReader:
         """Closes every file."""
         for index in self._indexes:
             index.close()
-        self._close()
+        self._storage.close()
 
     def _index(self, generation: GenerationEntry, split: str, *, check_blocks: bool) -> Index:
         entry = generation.indexes[split]
-        index = Index(self.out / entry.path, len(self.fields), check_blocks=check_blocks)
+        num_members = len(self.fields)
+
+        def check(path: Path) -> None:
+            downloaded = Index(path, num_members)
+            downloaded.check_all_blocks()
+            downloaded.close()
+
+        path = self._storage.local_file(
+            StoredFile(entry.path, entry.num_bytes, entry.header_xxh3, check)
+        )
+        index = Index(path, num_members, check_blocks=check_blocks)
         if index.header_xxh3 != entry.header_xxh3:
             raise DataError(
                 f"{index.path}: digest {index.header_xxh3}, the manifest says "
@@ -265,25 +283,29 @@ class ShardReader:
             int(episode["lowdim_batch"]),
         )
 
-    def _read_group(
-        self, group: list["_Wanted"], members: list[int], contents: list[list[bytes]]
-    ) -> None:
-        """Reads samples of one shard with one call and cuts it into their members."""
-        start, stop = group[0].start, max(one.stop for one in group)
-        data = os.pread(self._descriptor(group[0].place), stop - start, start)
-        if len(data) != stop - start:
-            raise DataError(
-                f"{self.where(group[-1].place)}: {stop - start} bytes expected at {start}, got "
-                f"{len(data)}: the shard is cut."
-            )
-        for one in group:
-            place, base = one.place, one.place.offset_bytes - start
-            for member in members:
-                first, num_bytes = place.members[member]
-                content = data[base + first : base + first + num_bytes]
-                if self._checks_members:
-                    self._check_member(place, member, content)
-                contents[one.number].append(content)
+    def _range(self, group: list["_Wanted"]) -> ByteRange:
+        """The bytes of samples of one shard that are read together."""
+        first = group[0].place
+        return ByteRange(
+            self._shards[first.generation][first.shard],
+            group[0].start,
+            max(one.stop for one in group),
+            self.where(group[-1].place),
+        )
+
+    def _members(
+        self, wanted: "_Wanted", data: bytes, start: int, members: list[int]
+    ) -> list[bytes]:
+        """Cuts one sample's members out of the bytes that begin at ``start`` of its shard."""
+        place = wanted.place
+        base = place.offset_bytes - start
+        contents = []
+        for member in members:
+            first, num_bytes = place.members[member]
+            contents.append(data[base + first : base + first + num_bytes])
+            if self._checks_members:
+                self._check_member(place, member, contents[-1])
+        return contents
 
     def _check_member(self, place: Place, member: int, content: bytes) -> None:
         """Compares a member's hash with the ledger's."""
@@ -303,29 +325,13 @@ class ShardReader:
         rows = self._ledgers.get(key)
         if rows is None:
             entry = self._held[place.generation].shards[place.shard]
-            data = (self.out / entry.ledger).read_bytes()
+            data = self._storage.read_file(entry.ledger)
             num_images = len(self.settings.cameras)
             rows = decode_ledger(data, len(self.fields), num_images, where=entry.ledger)
             self._ledgers[key] = rows
-            if len(self._ledgers) > _OPEN_SHARDS:
+            if len(self._ledgers) > _LEDGERS:
                 self._ledgers.popitem(last=False)
         return rows
-
-    def _descriptor(self, place: Place) -> int:
-        key = (place.generation, place.shard)
-        descriptor = self._open.get(key)
-        if descriptor is None:
-            path = self.out / self._held[place.generation].shards[place.shard].path
-            try:
-                descriptor = os.open(path, os.O_RDONLY)
-            except FileNotFoundError as error:
-                raise DataError(f"{path}: a shard of the manifest is gone.") from error
-            self._open[key] = descriptor
-            if len(self._open) > _OPEN_SHARDS:
-                os.close(self._open.popitem(last=False)[1])
-        else:
-            self._open.move_to_end(key)
-        return descriptor
 
 
 class _Wanted(NamedTuple):
@@ -347,16 +353,33 @@ class _Wanted(NamedTuple):
         stop = place.offset_bytes + max(first + num_bytes for first, num_bytes in spans)
         return cls(place.generation, place.shard, start, stop, number, place)
 
-    def fits(self, last: "_Wanted", other: "_Wanted") -> bool:
+    def fits(self, last: "_Wanted", other: "_Wanted", gap_bytes: int) -> bool:
         """Whether another one is read together with those from this to ``last``."""
         return (
             (self.generation, self.shard) == (other.generation, other.shard)
-            and other.start - last.stop <= _GAP_BYTES
+            and other.start - last.stop <= gap_bytes
             and other.stop - self.start <= _READ_BYTES
         )
 
 
-def _close_all(descriptors: "OrderedDict[tuple[int, int], int]") -> None:
-    for descriptor in descriptors.values():
-        os.close(descriptor)
-    descriptors.clear()
+def _shard_file(shard: ShardEntry) -> StoredFile:
+    return StoredFile(shard.path, shard.num_bytes, shard.sha256, _check_sha256(shard.sha256))
+
+
+def _table_paths(storage: Storage, generation: GenerationEntry) -> Callable[[int], Path]:
+    def path(table: int) -> Path:
+        entry = generation.lowdim[table]
+        return storage.local_file(
+            StoredFile(entry.path, entry.num_bytes, entry.sha256, _check_sha256(entry.sha256))
+        )
+
+    return path
+
+
+def _check_sha256(expected: str) -> Callable[[Path], None]:
+    def check(path: Path) -> None:
+        got = sha256_of_file(path)
+        if got != expected:
+            raise DataError(f"{path.name}: SHA-256 {got}, the manifest says {expected}")
+
+    return check

@@ -1,18 +1,36 @@
-"""Files: atomic publication on the writing half, checked reading on the other.
+"""Files: atomic publication on the writing half, reading by place on the other.
 
-Owns the protocol "temporary name, fsync, rename, fsync of the folder".
+Owns the protocol "temporary name, fsync, rename, fsync of the folder", and what a reader wants of
+a storage; the remote one stands in ``remote_storage.py``.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, Protocol
 
-__all__ = ["atomic_file", "fsync_folder", "sha256_of_file", "write_atomic"]
+from train_shards.errors import DataError
+
+__all__ = [
+    "ByteRange",
+    "LocalStorage",
+    "Storage",
+    "StoredFile",
+    "atomic_file",
+    "check_length",
+    "close_all",
+    "fsync_folder",
+    "pread_exactly",
+    "sha256_of_file",
+    "write_atomic",
+]
 
 _READ_BYTES = 1 << 20
+_OPEN_SHARDS = 128
 
 
 @contextmanager
@@ -63,3 +81,148 @@ def sha256_of_file(path: Path) -> str:
         while block := file.read(_READ_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+class StoredFile(NamedTuple):
+    """A file of an output, as its manifest describes it."""
+
+    path: str
+    """Relative to the output."""
+    num_bytes: int
+    digest: str
+    """Names the content: the cache's name for it."""
+    check: Callable[[Path], None]
+    """Raises DataError if a file is not this one; reads it once."""
+
+
+class ByteRange(NamedTuple):
+    """Bytes ``[start, stop)`` of a shard."""
+
+    shard: StoredFile
+    start: int
+    stop: int
+    where: str = ""
+    """Shard and key, for messages."""
+
+
+class Storage(Protocol):
+    """Where an output lies. Fork and threads: one object a process, one thread at a time.
+
+    ``prefetch`` alone may run in another thread.
+    """
+
+    gap_bytes: int
+    """Unwanted bytes that are read along rather than split a read: cheaper than another one."""
+
+    def read_file(self, path: str) -> bytes:
+        """Returns the whole of a small file; FileNotFoundError if it is not there."""
+
+    def local_file(self, file: StoredFile) -> Path:
+        """Returns a local path of a file that is read often: an index or a table."""
+
+    def read_ranges(
+        self, ranges: Sequence[ByteRange], check: Callable[[int, bytes], None]
+    ) -> list[bytes]:
+        """Returns the bytes of each range.
+
+        Args:
+            ranges: sorted.
+            check: given the number of a range and its bytes, raises DataError if they are wrong.
+
+        Raises:
+            DataError: a shard is gone or too short, or its bytes are wrong.
+        """
+
+    def prefetch(self, span: ByteRange) -> None:
+        """Has the bytes at hand when they are asked for a little later; may wait for them."""
+
+    def close(self) -> None:
+        """Closes every file."""
+
+
+class LocalStorage:
+    """An output in a folder; keeps a bounded number of shards open."""
+
+    gap_bytes = 1 << 16
+
+    def __init__(self, root: Path) -> None:
+        """Opens nothing yet."""
+        self._root = root
+        self._open: OrderedDict[str, int] = OrderedDict()
+        # Also when the object is dropped.
+        self._close = weakref.finalize(self, close_all, self._open)
+
+    def read_file(self, path: str) -> bytes:
+        """See ``Storage``."""
+        return (self._root / path).read_bytes()
+
+    def local_file(self, file: StoredFile) -> Path:
+        """Returns where the file is."""
+        return self._root / file.path
+
+    def read_ranges(
+        self, ranges: Sequence[ByteRange], check: Callable[[int, bytes], None]
+    ) -> list[bytes]:
+        """See ``Storage``. Cost: a pread each."""
+        contents = []
+        for number, wanted in enumerate(ranges):
+            contents.append(pread_exactly(self._descriptor(wanted.shard.path), wanted))
+            check(number, contents[-1])
+        return contents
+
+    def prefetch(self, span: ByteRange) -> None:
+        """Has the kernel read ahead: one sequential read of the disk."""
+        try:
+            descriptor = os.open(self._root / span.shard.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return  # reading it will say so
+        try:
+            os.posix_fadvise(descriptor, span.start, span.stop - span.start, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Closes every shard."""
+        close_all(self._open)
+
+    def _descriptor(self, path: str) -> int:
+        descriptor = self._open.get(path)
+        if descriptor is None:
+            try:
+                descriptor = os.open(self._root / path, os.O_RDONLY)
+            except FileNotFoundError as error:
+                raise DataError(f"{self._root / path}: a shard of the manifest is gone.") from error
+            self._open[path] = descriptor
+            if len(self._open) > _OPEN_SHARDS:
+                os.close(self._open.popitem(last=False)[1])
+        else:
+            self._open.move_to_end(path)
+        return descriptor
+
+
+def pread_exactly(descriptor: int, wanted: ByteRange) -> bytes:
+    """Returns a range of an open shard.
+
+    Raises:
+        DataError: the file ends before.
+    """
+    data = os.pread(descriptor, wanted.stop - wanted.start, wanted.start)
+    check_length(wanted, data)
+    return data
+
+
+def check_length(wanted: ByteRange, data: bytes) -> None:
+    """Raises DataError unless ``data`` is as long as the range."""
+    num_bytes = wanted.stop - wanted.start
+    if len(data) != num_bytes:
+        raise DataError(
+            f"{wanted.where or wanted.shard.path}: {num_bytes} bytes expected at {wanted.start}, "
+            f"got {len(data)}: the shard is cut."
+        )
+
+
+def close_all(descriptors: "OrderedDict[str, int]") -> None:
+    """Closes and forgets open files."""
+    for descriptor in descriptors.values():
+        os.close(descriptor)
+    descriptors.clear()

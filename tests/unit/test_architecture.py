@@ -23,7 +23,8 @@ PREDECODE = [
 TRAIN_SHARDS = [
     "__main__", "sampling", "weighted_order", "order",
     "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
-    "manifest", "codec", "storage", "permutation", "format", "errors",
+    "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
+    "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]
@@ -34,6 +35,7 @@ DOORS = {
     "typer": ["predecode/cli.py"],
     "tarfile": ["predecode/shard_writer.py"],
     "simplejpeg": ["train_shards/codec.py"],
+    "fsspec": ["train_shards/remote_storage.py"],
     "av": [
         "predecode/sources/sample_video.py",
         "predecode/video/container.py",

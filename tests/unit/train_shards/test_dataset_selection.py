@@ -206,7 +206,7 @@ def damaged(out: Path, tmp_path: Path) -> Path:
         place = reader.locate(position)
         start, num_bytes = place.members[reader.fields.index("head.png")]
         assert num_bytes == len(sound)
-        path = reader.out / reader._held[0].shards[place.shard].path
+        path = copy / reader._held[0].shards[place.shard].path
         data = bytearray(path.read_bytes())
         data[place.offset_bytes + start : place.offset_bytes + start + num_bytes] = sound
         path.write_bytes(data)

@@ -1,0 +1,323 @@
+"""An output behind a URL: range reads and whole files through fsspec, with retries.
+
+The only file that knows fsspec. Which keys, endpoints and time limits a protocol wants is told to
+fsspec itself, by its configuration files or ``FSSPEC_<PROTOCOL>_<OPTION>`` variables.
+"""
+
+import errno
+import http.client
+import logging
+import os
+import sys
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from train_shards.errors import DataError, StorageError, UserError
+from train_shards.node_cache import Cache, NodeCache, NoRoomError
+from train_shards.storage import (
+    ByteRange,
+    LocalStorage,
+    Storage,
+    StoredFile,
+    check_length,
+    close_all,
+    pread_exactly,
+)
+
+__all__ = ["RemoteStorage", "is_url", "open_storage"]
+
+_T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
+_ATTEMPTS = 6
+_FIRST_WAIT_S = 0.25
+_LONGEST_WAIT_S = 8.0
+_OPEN_SHARDS = 16
+"""Whole shards that a process holds open, so that the cache keeps them."""
+_OPEN_FILES = 384
+"""Indexes and tables that a process holds open."""
+_PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_LOCAL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
+
+
+def is_url(out: str | Path) -> bool:
+    """Whether an output is named by a URL.
+
+    >>> is_url("s3://bucket/shards"), is_url("/data/shards")
+    (True, False)
+    """
+    return "://" in str(out)
+
+
+def open_storage(
+    out: str | Path, cache: Cache | None = None, *, whole_shards: bool = False
+) -> Storage:
+    """Returns the storage of an output.
+
+    Args:
+        out: a folder, or a URL that fsspec knows.
+        cache: the node's cache for a URL; None for the default one.
+        whole_shards: for a URL, read shards through the cache instead of by ranges.
+
+    Raises:
+        UserError: no such protocol, or a package for it is missing.
+    """
+    if is_url(out):
+        return RemoteStorage(str(out), cache or Cache(), whole_shards=whole_shards)
+    return LocalStorage(Path(out))
+
+
+class RemoteStorage:
+    """An output behind a URL; see ``Storage``.
+
+    Indexes and tables come whole, through the node's cache. Shards are read by ranges, many at the
+    same time, or whole through the cache.
+    """
+
+    gap_bytes = 1 << 18
+
+    def __init__(self, url: str, cache: Cache, *, whole_shards: bool) -> None:
+        """Asks nothing of the network yet.
+
+        Raises:
+            UserError: no such protocol, or a package for it is missing; no cache folder.
+        """
+        self._url = url.rstrip("/")
+        self._whole_shards = whole_shards
+        self._process = os.getpid()
+        self._fs, self._root = _connect(self._url)
+        self._cache = NodeCache(cache)
+        self._files = _HeldFiles(self._cache, _OPEN_FILES)
+        self._shards = _HeldFiles(self._cache, _OPEN_SHARDS)
+
+    def read_file(self, path: str) -> bytes:
+        """See ``Storage``.
+
+        Raises:
+            StorageError: the storage does not answer as it should.
+        """
+        return self._tried(path, lambda: bytes(self._filesystem().cat_file(self._at(path))))
+
+    def local_file(self, file: StoredFile) -> Path:
+        """Returns the file's path in the node's cache; it is held there.
+
+        Raises:
+            UserError: the cache is too small for it.
+            StorageError: the storage does not answer as it should.
+            DataError: what comes is not the file that the manifest names.
+        """
+        try:
+            self._files.descriptor(file, self._download)
+        except NoRoomError as error:
+            raise UserError(
+                f"{self._url}/{file.path}: indexes and low-dimensional tables are kept on the "
+                f"node. {error.args[0]}"
+            ) from error
+        return self._cache.path(file.digest)
+
+    def read_ranges(
+        self, ranges: Sequence[ByteRange], check: Callable[[int, bytes], None]
+    ) -> list[bytes]:
+        """See ``Storage``. What fails or is wrong is asked for again, the rest is not.
+
+        Raises:
+            StorageError: the storage does not answer as it should.
+        """
+        contents: list[bytes | None] = [None] * len(ranges)
+        if self._whole_shards:
+            for number, wanted in enumerate(ranges):
+                contents[number] = self._range_of_cached(number, wanted, check)
+        if None in contents:
+            first = ranges[contents.index(None)]
+            try:
+                self._tried(first.shard.path, lambda: self._read_missing(ranges, contents, check))
+            except FileNotFoundError as error:
+                raise self._gone(error, first.shard) from error
+        return [content for content in contents if content is not None]
+
+    def prefetch(self, span: ByteRange) -> None:
+        """Downloads the whole shard where shards are read whole."""
+        if self._whole_shards:
+            with suppress(NoRoomError):  # read_ranges says so
+                shard = span.shard
+                os.close(
+                    self._cache.hold(
+                        shard.digest, shard.num_bytes, lambda path: self._download(shard, path)
+                    )
+                )
+
+    def close(self) -> None:
+        """Lets go of every file."""
+        self._files.close()
+        self._shards.close()
+
+    def _read_missing(
+        self,
+        ranges: Sequence[ByteRange],
+        contents: list[bytes | None],
+        check: Callable[[int, bytes], None],
+    ) -> None:
+        """Fills what is None in ``contents``; raises the first problem after trying all."""
+        numbers = [number for number, content in enumerate(contents) if content is None]
+        wanted = [ranges[number] for number in numbers]
+        answers = self._filesystem().cat_ranges(
+            [self._at(one.shard.path) for one in wanted],
+            [one.start for one in wanted],
+            [one.stop for one in wanted],
+            on_error="return",
+        )
+        problem: Exception | None = None
+        for number, one, answer in zip(numbers, wanted, answers, strict=True):
+            if isinstance(answer, Exception):
+                problem = problem or answer
+                continue
+            data = bytes(answer)
+            try:
+                check_length(one, data)
+                check(number, data)
+            except DataError as error:
+                problem = problem or error
+            else:
+                contents[number] = data
+        if problem is not None:
+            raise problem
+
+    def _range_of_cached(
+        self, number: int, wanted: ByteRange, check: Callable[[int, bytes], None]
+    ) -> bytes | None:
+        """A range of a shard in the cache; None if the cache cannot hold the shard now."""
+        try:
+            descriptor = self._shards.descriptor(wanted.shard, self._download)
+        except NoRoomError as error:
+            _LOG.warning("%s is read by ranges: %s", wanted.shard.path, error.args[0])
+            return None
+        data = pread_exactly(descriptor, wanted)
+        check(number, data)
+        return data
+
+    def _download(self, file: StoredFile, path: Path) -> None:
+        """Writes a whole file to ``path`` and checks it."""
+
+        def once() -> None:
+            self._filesystem().get_file(self._at(file.path), str(path))
+            num_bytes = path.stat().st_size
+            if num_bytes != file.num_bytes:
+                raise DataError(
+                    f"{self._url}/{file.path}: {num_bytes} bytes, expected {file.num_bytes}"
+                )
+            file.check(path)
+
+        try:
+            self._tried(file.path, once)
+        except FileNotFoundError as error:
+            raise self._gone(error, file) from error
+
+    def _gone(self, error: FileNotFoundError, file: StoredFile) -> DataError:
+        return DataError(
+            f"{self._url}: {error}: {file.path} or another file of the manifest is gone."
+        )
+
+    def _tried(self, path: str, once: Callable[[], _T]) -> _T:
+        """What ``once`` returns, after several attempts where need be.
+
+        Raises:
+            FileNotFoundError: there is no such file; asked once.
+            DataError: what came was wrong each time.
+            StorageError: every other fault of storage, network or local disk.
+        """
+        attempts = Retrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential_jitter(initial=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+            retry=retry_if_exception(_may_pass),
+            before_sleep=lambda state: _log_retry(f"{self._url}/{path}", state),
+            reraise=True,
+        )
+        try:
+            return attempts(once)
+        except FileNotFoundError:
+            raise
+        except _storage_errors() as error:
+            raise StorageError(
+                f"{self._url}/{path}: {type(error).__name__}: {error} (up to {_ATTEMPTS} attempts)."
+                " Check network, endpoint, keys and the node's disk; what was done is not lost."
+            ) from error
+
+    def _filesystem(self) -> Any:
+        """Fsspec's object; a new one after a fork, whose event loop has no thread."""
+        if self._process != os.getpid():
+            self._fs, self._root = _connect(self._url)
+            self._process = os.getpid()
+        return self._fs
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+class _HeldFiles:
+    """The files of the cache that this process holds open, least recently used last."""
+
+    def __init__(self, cache: NodeCache, most: int) -> None:
+        self._cache, self._most = cache, most
+        self._open: OrderedDict[str, int] = OrderedDict()
+        # Also when the object is dropped.
+        weakref.finalize(self, close_all, self._open)
+
+    def descriptor(self, file: StoredFile, fill: Callable[[StoredFile, Path], None]) -> int:
+        """Of a file that ``fill`` downloads where the cache lacks it."""
+        descriptor = self._open.get(file.digest)
+        if descriptor is None:
+            if len(self._open) >= self._most:  # before the new one wants room
+                os.close(self._open.popitem(last=False)[1])
+            descriptor = self._cache.hold(
+                file.digest, file.num_bytes, lambda path: fill(file, path)
+            )
+            self._open[file.digest] = descriptor
+        self._open.move_to_end(file.digest)
+        return descriptor
+
+    def close(self) -> None:
+        close_all(self._open)
+
+
+def _connect(url: str) -> tuple[Any, str]:
+    """Fsspec's object for a URL and the root's name in it."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{url}: {error}. Install the package that serves such URLs.") from error
+    return filesystem, str(root).rstrip("/")
+
+
+def _storage_errors() -> tuple[type[Exception], ...]:
+    """What a storage raises for faults of its own; libraries count only where they are loaded."""
+    found: list[type[Exception]] = [OSError, http.client.HTTPException]
+    for module, name in (("aiohttp", "ClientError"), ("botocore.exceptions", "BotoCoreError")):
+        if module in sys.modules:
+            found.append(getattr(sys.modules[module], name))
+    return tuple(found)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another attempt may help."""
+    if isinstance(error, _PERMANENT):
+        return False
+    if isinstance(error, OSError) and error.errno in _LOCAL_DISK:
+        return False
+    return isinstance(error, (DataError, *_storage_errors()))
+
+
+def _log_retry(what: str, state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _LOG.warning("%s: attempt %d of %d: %r", what, state.attempt_number, _ATTEMPTS, error)
