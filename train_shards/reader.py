@@ -380,6 +380,6 @@ def _check_sha256(expected: str) -> Callable[[Path], None]:
     def check(path: Path) -> None:
         got = sha256_of_file(path)
         if got != expected:
-            raise DataError(f"{path.name}: SHA-256 {got}, the manifest says {expected}")
+            raise DataError(f"SHA-256 {got}, the manifest says {expected}")
 
     return check
