@@ -133,7 +133,7 @@ class ShardDataset:
         self._reader: ShardReader | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_process = -1
-        self._num_samples = len(self._open_reader(manifest))
+        self._num_samples = len(self.open_reader(manifest))
         if not self._num_samples:
             raise UserError(f"{self.out}: tasks, episodes and frames select no sample.")
         self._check_columns()
@@ -145,7 +145,7 @@ class ShardDataset:
     @property
     def digest(self) -> str:
         """Names the samples and their order, for ``ResumableSampler`` to refuse others."""
-        return self._open_reader().digest()
+        return self.open_reader().digest()
 
     def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
         """Returns the item at ``position``; negative positions count from the end.
@@ -187,7 +187,7 @@ class ShardDataset:
         return index % len(self)
 
     def _items(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        reader = self._open_reader()
+        reader = self.open_reader()
         places = [reader.locate(position) for position in positions]
         items = [self._rows(reader, place) for place in places]
         images = self._images(reader, places)
@@ -315,7 +315,7 @@ class ShardDataset:
 
     def _check_columns(self) -> None:
         """Refuses windows of what no item has."""
-        known = set(self._open_reader().row(self._open_reader().locate(0)))
+        known = set(self.open_reader().row(self.open_reader().locate(0)))
         known |= {IMAGE_KEY + camera for camera in self.cameras}
         strangers = sorted(set(self._offsets) - known)
         if strangers:
@@ -323,7 +323,8 @@ class ShardDataset:
                 f"delta_timestamps: no column {strangers[0]!r}; known: {sorted(known)}."
             )
 
-    def _open_reader(self, manifest: Manifest | None = None) -> ShardReader:
+    def open_reader(self, manifest: Manifest | None = None) -> ShardReader:
+        """Returns the reader of this process, opened when first asked for."""
         if self._reader is None:
             self._reader = ShardReader(
                 self.out, self.split, self._selection, manifest=manifest, **self._reading

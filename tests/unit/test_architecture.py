@@ -21,7 +21,7 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "sampling", "weighted_order", "order",
+    "__main__", "stream", "storage_order", "sampling", "weighted_order", "order",
     "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
     "errors",
@@ -44,7 +44,7 @@ DOORS = {
         "predecode/video/pyav.py",
     ],
     "wandb": [],
-    "torch": [],
+    "torch": ["train_shards/stream.py"],
     "torchcodec": [],
     "torchvision": [],
     "pickle": [],

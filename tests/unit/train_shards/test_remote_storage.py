@@ -19,6 +19,7 @@ from train_shards.dataset import ShardDataset
 from train_shards.errors import DataError, StorageError, UserError
 from train_shards.node_cache import Cache
 from train_shards.remote_storage import open_storage
+from train_shards.stream import ShardStream
 
 ALL = range(7)
 
@@ -113,6 +114,33 @@ def test_whole_shards_are_asked_for_once(url: str, server: S3, cache: Cache) -> 
     ]  # fmt: skip
     assert len(server.downloads_of(".arrow")) == 1
     assert len(server.downloads_of("index/")) == 1
+
+
+def test_a_stream_downloads_each_shard_once_and_ahead(
+    url: str, server: S3, cache: Cache, expected: list[dict[str, Any]]
+) -> None:
+    dataset = ShardDataset(url, cache=cache, whole_shards=True)
+    stream = ShardStream(dataset, batch_size=2, rank=0, world_size=1, tail="pad", lanes=1)
+    items: Any = iter(stream)
+    first = next(items)
+    items._pool.submit(int).result()  # all before it is done
+    assert len(server.downloads_of(".tar")) == 2
+    rest = list(items)
+    by_place = {int(item["sample_index"]): item for item in [first, *rest]}
+    assert_equal([by_place[position] for position in ALL], expected)
+    assert len(server.downloads_of(".tar")) == 2
+
+
+def test_a_stream_skips_what_its_read_ahead_could_not_download(
+    url: str, server: S3, cache: Cache, caplog: Any
+) -> None:
+    server.faults.append(Fault("wrong", "000001.tar"))
+    dataset = ShardDataset(url, cache=cache, whole_shards=True, on_error="skip")
+    stream = ShardStream(dataset, batch_size=1, rank=0, world_size=1, lanes=1)
+    keys = {(int(item["episode_index"]), int(item["frame_index"])) for item in stream}
+    assert keys == {(70010, 2), (10, 0), (10, 2)}  # of the first shard, some of them twice
+    assert "read-ahead: " in caplog.text
+    assert "what came is damaged" in caplog.text
 
 
 def _read_all(url: str, cache: Cache, conf: dict[str, Any]) -> int:
