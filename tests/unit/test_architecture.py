@@ -16,7 +16,8 @@ PREDECODE = [
     "sources.sample", "sources.sample_annotations", "sources.sample_metadata",
     "sources.sample_tables", "sources.sample_video", "sources.sample_pictures",
     "sources.sample_layout", "sources.barcode",
-    "probe", "video.probe", "video.decoder", "video.pyav", "video.packets", "video.mp4_tables",
+    "probe", "video.probe", "video.backends", "video.video_reader", "video.video_reader_worker",
+    "video.torchcodec", "video.pyav", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
@@ -42,9 +43,9 @@ DOORS = {
         "predecode/video/pyav.py",
     ],
     "wandb": [],
-    "torch": [],
-    "torchcodec": [],
-    "torchvision": [],
+    "torch": ["predecode/video/video_reader_worker.py"],
+    "torchcodec": ["predecode/video/torchcodec.py"],
+    "torchvision": ["predecode/video/video_reader_worker.py"],
     "pickle": [],
 }
 
