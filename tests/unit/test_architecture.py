@@ -23,7 +23,7 @@ PREDECODE = [
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "sampling", "weighted_order", "order",
-    "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
+    "dataset", "items", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "codec", "storage", "permutation", "format", "errors",
 ]  # fmt: skip
 
