@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.errors import UserError
-from train_shards.index import LIVE, Index
+from train_shards.index import LIVE
 
 __all__ = ["EVERYTHING", "Runs", "Selection", "selected_runs", "task_indices"]
 
@@ -62,19 +62,18 @@ def task_indices(
 
 
 def selected_runs(
-    index: Index, selection: Selection, positions: dict[int, int], stride: int
+    episodes: NDArray[np.void], selection: Selection, positions: dict[int, int], stride: int
 ) -> Runs:
     """Returns the runs of live rows that a selection serves, adjacent ones joined.
 
     Args:
-        index: of one split of one generation.
+        episodes: ``EPISODE_DTYPE`` rows, of one split of one generation.
         selection: what to serve.
         positions: ``episode_index`` -> its position in its task.
         stride: every how manieth frame is stored.
 
     Cost: proportional to the episodes, not to the samples.
     """
-    episodes = index.episodes
     chosen = (episodes["flags"] & LIVE) != 0
     if selection.tasks is not None:
         chosen &= np.isin(episodes["task_index"], list(selection.tasks))
