@@ -105,7 +105,7 @@ class ShardReader:
         self._live_before = list(accumulate((b[-1] for _, b in self._live), initial=0))
         positions = {} if selection.episodes is None else self._positions_in_tasks()
         self._runs = [
-            selected_runs(index, selection, positions, self.settings.stride)
+            selected_runs(index.episodes, selection, positions, self.settings.stride)
             for index in self._indexes
         ]
         self._before = list(accumulate((runs.before[-1] for runs in self._runs), initial=0))
