@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -284,11 +285,15 @@ def test_a_broken_episode_is_left_out_as_a_job_leaves_it_out(
 
 @pytest.fixture
 def damaged_root(own_root: Path) -> Path:
-    """A data set in which packets of episode 10 are unreadable, which no header tells."""
+    """A data set in which one packet of episode 10 is unreadable, which no header tells."""
     path = video(own_root, 10, "head")
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.pts is not None]
+        packet = sorted(packets, key=lambda p: p.pts or 0)[60]
+        assert packet.pos is not None
+        start = packet.pos
     data = bytearray(path.read_bytes())
-    start = data.index(b"mdat") + 20
-    data[start : start + 4000] = bytes(byte ^ 0xFF for byte in data[start : start + 4000])
+    data[start : start + 8] = bytes(byte ^ 0xFF for byte in data[start : start + 8])
     path.write_bytes(data)
     return own_root
 
