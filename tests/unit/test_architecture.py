@@ -21,7 +21,8 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "sampling", "weighted_order", "order",
+    "__main__", "launch", "feeding", "feed_line", "run_folder", "replace",
+    "lerobot", "sampling", "weighted_order", "order",
     "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "codec", "storage", "permutation", "format", "errors",
 ]  # fmt: skip
