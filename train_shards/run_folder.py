@@ -113,8 +113,8 @@ def _from_words(words: Sequence[str]) -> Path | None:
 def _value(words: Sequence[str], name: str) -> str | None:
     """The value of ``--name VALUE`` or ``--name=VALUE``; ``-`` and ``_`` are the same."""
     found = None
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for place, word in enumerate(words):
         key, has_value, value = word.partition("=")
         if key.startswith("--") and key[2:].replace("-", "_") == name:
-            found = value if has_value else following
+            found = value if has_value else next(iter(words[place + 1 :]), None)
     return found

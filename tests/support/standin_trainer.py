@@ -1,7 +1,7 @@
-"""A small trainer with the module names and look-ups of openpi-comet and openpi.
+"""A small trainer with the module names and look-ups of openpi-comet and openpi, as text.
 
-It is written to a folder. Source of the look-ups: openpi-comet 9ea908c, openpi 15a9616 (``behavior_dataset``,
-``behavior_skill_dataset``, ``data_loader``, ``scripts/train_pytorch.py``). It trains nothing: each
+Source of the look-ups: openpi-comet 9ea908c and openpi 15a9616, ``behavior_dataset``,
+``behavior_skill_dataset``, ``data_loader`` and ``scripts/train_pytorch.py``. It trains nothing: a
 rank writes down which samples a step got, and what its workers had imported.
 """
 
