@@ -108,12 +108,12 @@ def test_what_an_old_pass_says_late_does_no_harm() -> None:
 
 def test_the_trainers_set_epoch_changes_nothing() -> None:
     loader = fed(feeding=Feeding(data="shards", source="/shards", seed=5, resume_step=12))
+    assert len(loader) == 5
     loader.sampler.set_epoch(0)
     # 12 steps of 5 an epoch: two epochs, and 2 steps of the third.
     assert read(loader) == epoch(2)[8:]
     loader.sampler.set_epoch(0)
     assert read(loader) == epoch(3)
-    assert len(loader) == 5
 
 
 def test_a_step_at_the_end_of_an_epoch_begins_the_next() -> None:
@@ -237,7 +237,7 @@ def test_a_loader_made_anew_from_a_fed_one_keeps_its_sampler() -> None:
     first = fed(feeding=feeding)
     again = fed(feeding=feeding, shuffle=None, sampler=first.sampler)
     assert again.sampler is first.sampler
-    assert feeding.num_fed == 1
+    assert (feeding.num_loaders, feeding.num_fed) == (1, 1)
     assert read(again) == epoch(0)
     assert read(first) == epoch(1)
 
