@@ -6,6 +6,7 @@ which name a script reaches it. Everything but the sampler stays as the trainer 
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -175,10 +176,11 @@ class Feeding:
         # A DistributedSampler knows which processes share data; torch.distributed knows all.
         shares = hasattr(replaced, "num_replicas")
         rank, world_size = (replaced.rank, replaced.num_replicas) if shares else world()
-        if served.sampling_order is not None and self.shuffle is not None:
+        own_order = served.sampling_order
+        if own_order is not None and self.shuffle is not None:
             raise UserError(
-                f"shuffle={self.shuffle}: the data set has the order "
-                f"{served.sampling_order.name!r} of its own (weights). Leave shuffle= out."
+                f"shuffle={self.shuffle}: the data set has the order {own_order.name!r} of its own "
+                "(weights). Leave shuffle= out."
             )
         if self.seed is not None:
             seed = self.seed
@@ -191,7 +193,7 @@ class Feeding:
             seed=seed,
             batch_size=arguments.get("batch_size", 1) or 1,
             tail="drop" if arguments.get("drop_last") else "pad",
-            shuffle=served.sampling_order or self.shuffle or "global",
+            shuffle=own_order or self.shuffle or "global",
             digest=served.digest,
         )
 
@@ -260,6 +262,8 @@ def _why_kept(arguments: Mapping[str, Any]) -> str | None:
         return "its own batch_sampler"
     if isinstance(arguments["dataset"], data.IterableDataset):
         return "an iterable data set around it"
+    if os.environ.get("PREDECODE_ORDER") == "stream":
+        return "the order of PREDECODE_ORDER=stream, which no sampler sets"
     if sampler is None:
         return None if arguments.get("shuffle") else _IN_SEQUENCE
     if type(sampler) is data.DistributedSampler:

@@ -24,9 +24,10 @@ __all__ = ["LaunchWords", "main"]
 
 _USAGE = """\
 usage: python -m train_shards.launch data=shards|online|upstream [WORD=VALUE …] SCRIPT …
-  data=shards    shards=DIR               train from an output of predecode
-  data=online    root=DIR [backend=pyav|torchcodec|video_reader]   decode while training
-  data=upstream                           run SCRIPT as it is
+  data=shards    [shards=DIR]    train from an output of predecode; without DIR, the data set's
+                                 own root is one
+  data=online    root=DIR [backend=pyav|torchcodec|video_reader]    decode while training
+  data=upstream                  run SCRIPT as it is
   seed=N  shuffle=global|block|none  resume_step=N  run_dir=DIR    with shards and online
 Everything from SCRIPT on is the script's own."""
 
@@ -94,16 +95,10 @@ class LaunchWords:
         """
         words, data = self.words, self.words["data"]
         key = "shards" if data == "shards" else "root"
-        if not words.get(key):
-            raise UserError(f"data={data}: no {key}=; expected a folder.")
-        source = Path(words[key]).absolute()
-        if data == "shards":
-            load_manifest(source)
-        elif not source.is_dir():
-            raise UserError(f"root={words[key]}: no such folder.")
+        source = _source(key, words.get(key, ""))
         backend = words.get("backend", "pyav") if data == "online" else ""
         variables = {"DATA": data, "SHARDS": "", "ROOT": "", "BACKEND": backend}
-        variables[key.upper()] = str(source)
+        variables[key.upper()] = source
         for name, value in variables.items():
             os.environ.pop(f"PREDECODE_{name}", None)
             if value:
@@ -111,7 +106,7 @@ class LaunchWords:
         shuffle = cast(Literal["global", "block", "none"] | None, words.get("shuffle"))
         return Feeding(
             data=data,
-            source=str(source),
+            source=source,
             backend=backend,
             seed=int(words["seed"]) if "seed" in words else None,
             shuffle=shuffle,
@@ -119,6 +114,18 @@ class LaunchWords:
             run_dir=words.get("run_dir"),
             script_words=self.script_words,
         )
+
+
+def _source(key: str, value: str) -> str:
+    """An absolute path to a folder that is what it is said to be, or a URL."""
+    if "://" in value or (key == "shards" and not value):
+        return value  # whoever opens it checks it
+    source = Path(value).absolute()
+    if key == "shards":
+        load_manifest(source)
+    elif not value or not source.is_dir():
+        raise UserError(f"root={value}: no such folder.")
+    return str(source)
 
 
 def _check_word(key: str, value: str, known: set[str]) -> None:

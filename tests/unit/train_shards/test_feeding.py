@@ -47,6 +47,7 @@ class Wrapper(torch.utils.data.Dataset[Any]):
 
 @pytest.fixture(autouse=True)
 def _served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREDECODE_ORDER", raising=False)
     monkeypatch.setattr("train_shards.feeding.is_served", lambda v: isinstance(v, Served))
 
 
@@ -220,6 +221,16 @@ def test_a_sampler_that_is_no_plain_shuffle_is_kept(
     assert f"predecode: a DataLoader over the replaced data set keeps {kept}" in said
     with pytest.raises(UserError, match=f"resume at step 5: the DataLoader over Served has {kept}"):
         fed(feeding=Feeding(data="shards", source="/", resume_step=5), **arguments)
+
+
+def test_a_data_set_that_heeds_no_sampler_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREDECODE_ORDER", "stream")
+    assert isinstance(fed().sampler, RandomSampler)
+    assert "keeps the order of PREDECODE_ORDER=stream" in capsys.readouterr().out
+    with pytest.raises(UserError, match="has the order of PREDECODE_ORDER=stream"):
+        fed(feeding=Feeding(data="shards", source="/", resume_step=5))
 
 
 def test_a_loader_in_sequence_beside_the_fed_one_may_stay_on_resume() -> None:

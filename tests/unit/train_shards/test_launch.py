@@ -47,6 +47,15 @@ def test_on_line_decoding_is_told_by_the_environment(
     }  # fmt: skip
 
 
+def test_a_url_or_a_root_of_the_trainers_is_left_to_who_opens_it(here: Path) -> None:
+    del here
+    words = ["data=shards", "shards=s3://bucket/shards", "train.py"]
+    assert LaunchWords.parse(words).feeding().source == "s3://bucket/shards"
+    assert variables()["PREDECODE_SHARDS"] == "s3://bucket/shards"
+    assert LaunchWords.parse(["data=shards", "train.py"]).feeding().source == ""
+    assert variables() == {"PREDECODE_DATA": "shards"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -55,7 +64,7 @@ def test_on_line_decoding_is_told_by_the_environment(
         ("data=shard train.py", "data=shard: expected one of shards, online, upstream"),
         ("data=shards shard=x train.py", "shard=: no such word; the nearest is shards="),
         ("data=shards seeds=1 train.py", "seeds=: no such word; the nearest is seed="),
-        ("data=shards train.py", "data=shards: no shards=; expected a folder"),
+        ("data=online train.py", "root=: no such folder"),
         ("data=shards shards=shards", "no training script"),
         ("data=shards shards=shards trian.py", "trian.py: no such training script"),
         ("data=shards shards=elsewhere train.py", "{here}/elsewhere: no .predecode/manifest.json"),
