@@ -23,7 +23,8 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
+    "__main__", "launch", "feeding", "feed_line", "run_folder", "replace", "lerobot",
+    "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "dataset", "items", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
     "errors",
