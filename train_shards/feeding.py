@@ -52,7 +52,7 @@ class EpochSampler(ResumableSampler):
 
     def __len__(self) -> int:
         """Number of samples that this rank gets of a whole epoch."""
-        return self._num_left(0)
+        return self.num_left(0)
 
 
 class Pass:
