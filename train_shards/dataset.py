@@ -17,7 +17,7 @@ from train_shards.format import image_field
 from train_shards.manifest import Manifest, load_manifest
 from train_shards.node_cache import Cache
 from train_shards.reader import Place, ShardReader
-from train_shards.selection import Selection, task_indices
+from train_shards.selection import Selection, Span, task_indices
 from train_shards.windows import frame_offsets, window
 
 __all__ = ["IMAGE_KEY", "ShardDataset"]
@@ -128,6 +128,7 @@ class ShardDataset:
         self._on_error, self._num_skipped = on_error, 0
         self._codec, self._size = settings.codec, settings.picture_size
         self._fields = tuple(image_field(camera, settings.codec) for camera in self.cameras)
+        self._fps = manifest.fps
         self._offsets = frame_offsets(delta_timestamps or {}, manifest.fps)
         self._check_image_windows(settings.stride)
         self._reader: ShardReader | None = None
@@ -146,6 +147,15 @@ class ShardDataset:
     def digest(self) -> str:
         """Names the samples and their order, for ``ResumableSampler`` to refuse others."""
         return self._open_reader().digest()
+
+    @property
+    def fps(self) -> tuple[int, int] | None:
+        """Numerator and denominator of the frames' rate; None where every video has its own."""
+        return self._fps
+
+    def spans(self) -> list[Span]:
+        """Returns where each episode's samples stand. Cost: in proportion to the episodes."""
+        return self._open_reader().spans()
 
     def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
         """Returns the item at ``position``; negative positions count from the end.

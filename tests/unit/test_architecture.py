@@ -21,7 +21,9 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "sampling", "weighted_order", "order",
+    "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
+    "skill_weights", "frame_texts", "orchestrators", "metadata_files", "prompts", "phrases",
+    "sampling", "weighted_order", "order",
     "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
     "errors",
@@ -44,7 +46,7 @@ DOORS = {
         "predecode/video/pyav.py",
     ],
     "wandb": [],
-    "torch": [],
+    "torch": ["train_shards/behavior.py"],
     "torchcodec": [],
     "torchvision": [],
     "pickle": [],
