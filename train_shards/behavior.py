@@ -24,6 +24,7 @@ from train_shards.behavior_items import (
     root_of_texts,
 )
 from train_shards.dataset import IMAGE_KEY
+from train_shards.errors import UserError
 from train_shards.frame_choice import FrameChoice
 from train_shards.frame_stream import FrameStream
 from train_shards.frame_texts import FrameTexts, SubtaskSource
@@ -31,7 +32,7 @@ from train_shards.metadata_files import MetadataFiles
 from train_shards.mixture import MultiBehaviorLeRobotDataset
 from train_shards.order import Order
 from train_shards.sampling import world
-from train_shards.skill_weights import WeightGroup, skill_weights
+from train_shards.skill_weights import WeightGroup, skill_weights, weight_arguments
 
 __all__ = ["BehaviorLeRobotDataset", "MultiBehaviorLeRobotDataset"]
 
@@ -102,8 +103,8 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
             delta_timestamps: key -> seconds from the item's frame.
             tolerance_s, revision, force_cache_sync, download_videos, video_backend,
                 batch_encoding_size, local_only, check_files, check_timestamp_sync, train_rgb_type:
-                nothing is decoded or downloaded here, so they have no effect; those that are not
-                upstream's default are logged once.
+                nothing is decoded or downloaded here, so they have no effect. What has none and
+                is not upstream's default is logged, once.
             tasks: names or indices; None for all.
             modalities: ``["rgb"]`` or None.
             cameras: those to decode; None for all.
@@ -115,7 +116,8 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
             return_seg_instance: refused if True.
             skill_list: ``name:weight``, and ``all`` to keep other skills.
             resample_group_by: None, ``task_skill``, ``skill_type`` or ``skill_description``.
-            resample_weights: of each skill.
+            resample_weights: of each skill; then, and by a field of the annotations in any case,
+                ``skill_list`` has no effect.
             resample_default_weight: of the others.
             subtask_source: ``orchestrator``, ``annotations_primitive`` or ``annotations_skill``.
             subtask_template_path: JSON of phrase templates, for annotations.
@@ -135,14 +137,17 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
         check_modalities(modalities, return_seg_instance=return_seg_instance)
         self._is_stream = choice(order, "PREDECODE_ORDER", ("sampler", "stream")) == "stream"
         self._compat = choice(compat, "PREDECODE_COMPAT", ("right", "upstream")) == "upstream"
-        no_effect: dict[str, Any] = {
+        given = {
             "tolerance_s": tolerance_s, "revision": revision, "force_cache_sync": force_cache_sync,
             "download_videos": download_videos, "video_backend": video_backend,
             "batch_encoding_size": batch_encoding_size, "local_only": local_only,
             "check_files": check_files, "check_timestamp_sync": check_timestamp_sync,
-            "train_rgb_type": train_rgb_type,
+            "train_rgb_type": train_rgb_type, "shuffle": shuffle, "seed": seed,
+            "skill_list": list(skill_list), "resample_weights": resample_weights,
+            "resample_default_weight": resample_default_weight,
         }  # fmt: skip
-        report_no_effect(no_effect if self._is_stream else {**no_effect, "shuffle": shuffle})
+        used = weight_arguments(resample_group_by, resample_weights)
+        report_no_effect(given, used | ({"shuffle", "seed"} if self._is_stream else set()))
         self._weights = skill_weights(
             skill_list,
             resample_group_by,
@@ -151,12 +156,10 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
             compat=self._compat,
         )
         options = {
-            "tasks": tasks,
-            "episodes": checked_positions(episodes),
-            "cameras": cameras,
+            "tasks": tasks, "episodes": checked_positions(episodes), "cameras": cameras,
             "delta_timestamps": delta_timestamps,
             "image_dtype": "uint8" if chunk_streaming_using_keyframe else "float32",
-        }
+        }  # fmt: skip
         opened = open_items(shards, root, options)
         self._items, self.repo_id = opened.items, repo_id
         self.root = root_of_texts(root, opened)
@@ -189,8 +192,10 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     @property
     def fps(self) -> int | float:
-        """Frames a second."""
-        rate = Fraction(*self._items.fps) if self._items.fps else Fraction(30)
+        """Frames a second; a UserError where the videos have no common rate."""
+        if self._items.fps is None:
+            raise UserError(f"{self.repo_id}: the videos have no common frame rate.")
+        rate = Fraction(*self._items.fps)
         return rate.numerator if rate.denominator == 1 else float(rate)
 
     @property
@@ -234,6 +239,7 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
         Raises:
             IndexError: no such position.
             DataError: a damaged shard, index, table or text file.
+            StorageError: a remote storage does not answer as it should.
         """
         return self._batch([index])[0]
 

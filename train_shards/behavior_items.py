@@ -34,9 +34,11 @@ _ONLINE = "predecode.online.OnlineDataset"
 NO_EFFECT: Mapping[str, Any] = {
     "tolerance_s": 1e-4, "revision": None, "force_cache_sync": False, "download_videos": True,
     "video_backend": "pyav", "batch_encoding_size": 1, "local_only": False, "check_files": True,
-    "check_timestamp_sync": True, "shuffle": True, "seed": 42, "train_rgb_type": "regular",
+    "check_timestamp_sync": True, "train_rgb_type": "regular", "shuffle": True, "seed": 42,
+    "skill_list": ["all"], "resample_weights": None, "resample_default_weight": 1.0,
 }  # fmt: skip
-"""Arguments that concern decoding, downloading or upstream's own order, with their defaults."""
+"""Defaults of arguments that may be without effect: they concern decoding, downloading, upstream's
+own order, or weights that another argument overrules."""
 
 
 class Items(Protocol):
@@ -199,13 +201,22 @@ def root_of_texts(root: str | Path | None, opened: OpenedItems) -> Path:
     return Path(root).expanduser()
 
 
-def report_no_effect(given: Mapping[str, Any]) -> None:
-    """Logs, once in a process, which arguments were given another value than upstream's default."""
-    told = [f"{name}={value!r}" for name, value in given.items() if value != NO_EFFECT.get(name)]
+def report_no_effect(given: Mapping[str, Any], used: set[str]) -> None:
+    """Logs, once in a process, the arguments that were given in vain.
+
+    Args:
+        given: values of the arguments of ``NO_EFFECT``; upstream's defaults are passed over.
+        used: those that have an effect this time.
+    """
+    told = [
+        f"{name}={value!r}"
+        for name, value in given.items()
+        if name not in used and value != NO_EFFECT[name]
+    ]
     if told:
         _report(", ".join(told))
 
 
 @functools.cache
 def _report(arguments: str) -> None:
-    _LOG.info("without effect, because nothing is decoded or downloaded here: %s", arguments)
+    _LOG.info("without effect on items from shards: %s", arguments)

@@ -11,7 +11,15 @@ from typing import NamedTuple
 from train_shards.errors import UserError
 from train_shards.weighted_order import GroupOrder
 
-__all__ = ["GROUPS", "SkillWeights", "WeightGroup", "group_order", "skill_weights", "weight_groups"]
+__all__ = [
+    "GROUPS",
+    "SkillWeights",
+    "WeightGroup",
+    "group_order",
+    "skill_weights",
+    "weight_arguments",
+    "weight_groups",
+]
 
 GROUPS = ("task_skill", "skill_type", "skill_description")
 """What a frame's weight may depend on: its level-1 text, or a field of its annotated skill."""
@@ -68,12 +76,14 @@ def skill_weights(
     """
     if group_by is not None and group_by not in GROUPS:
         raise UserError(f"resample_group_by {group_by!r}: expected None or one of {list(GROUPS)}.")
-    if group_by is None or (group_by == "task_skill" and weights is None):
+    largest = 1.0
+    if group_by is None or "skill_list" in weight_arguments(group_by, weights):
         found = SkillWeights("task_skill", _listed(skill_list), float(_ALL in skill_list))
     else:
-        found = SkillWeights(group_by, {str(k): float(w) for k, w in (weights or {}).items()},
-                             float(default))  # fmt: skip
-    largest = max(1.0, found.default, *found.weights.values()) if weights is not None else 1.0
+        named = {str(skill): float(weight) for skill, weight in (weights or {}).items()}
+        found = SkillWeights(group_by, named, float(default))
+        if weights is not None:
+            largest = max(1.0, found.default, *named.values())
     for skill, weight in {**found.weights, "(default)": found.default}.items():
         if not (isfinite(weight) and weight >= 0):
             raise UserError(f"weight of skill {skill!r} is {weight}: expected 0 or more.")
@@ -90,6 +100,13 @@ def skill_weights(
         )
     is_equal = all(weight == found.default for weight in found.weights.values())
     return None if is_equal else found
+
+
+def weight_arguments(group_by: str | None, weights: Mapping[str, float] | None) -> set[str]:
+    """Returns the names of the arguments that weights are made of, among those that may be."""
+    if group_by is None or (group_by == "task_skill" and weights is None):
+        return {"skill_list"}
+    return {"resample_weights", "resample_default_weight"}
 
 
 def _listed(skill_list: Sequence[str]) -> dict[str, float]:

@@ -158,12 +158,18 @@ def test_arguments_without_effect_are_told_once(
 ) -> None:
     caplog.set_level(logging.INFO)
     for _ in range(2):
-        opened(out, local_only=True, check_files=False, tolerance_s=1e-4, shuffle=False)
+        opened(out, local_only=True, check_files=False, tolerance_s=1e-4, shuffle=False, seed=1)
     told = [r.getMessage() for r in caplog.records if "without effect" in r.getMessage()]
-    assert told == [
-        "without effect, because nothing is decoded or downloaded here: "
-        + "local_only=True, check_files=False, shuffle=False"
-    ]
+    arguments = "local_only=True, check_files=False, shuffle=False, seed=1"
+    assert told == [f"without effect on items from shards: {arguments}"]
+
+
+def test_weights_that_others_overrule_are_told(out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    opened(out, skill_list=["press:1"], resample_group_by="task_skill", resample_weights={"a": 2})
+    assert "without effect on items from shards: skill_list=['press:1']" in caplog.text
+    opened(out, resample_weights={"a": 2}, resample_default_weight=0.5)
+    assert "resample_weights={'a': 2}, resample_default_weight=0.5" in caplog.text
 
 
 def test_the_output_is_named_in_three_ways(
