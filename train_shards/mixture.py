@@ -115,10 +115,7 @@ class MultiBehaviorLeRobotDataset:
                 runs.append([(start + offset, stop + offset) for start, stop in group.runs])
         return GroupOrder(weights, runs, num_draws=len(self))
 
-    @property
-    def order(self) -> GroupOrder:
-        """The same as ``sampling_order``."""
-        return self.sampling_order
+    order = sampling_order  # the name that a launcher asks for
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         """Returns an item of the member that the index draws, or that it names.
