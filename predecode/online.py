@@ -24,7 +24,13 @@ from train_shards.format import picture_size
 from train_shards.index import EPISODE_DTYPE, LIVE, row_of_position
 from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
 from train_shards.lowdim import row_of
-from train_shards.selection import Selection, selected_runs, task_indices
+from train_shards.selection import (
+    Selection,
+    Span,
+    selected_runs,
+    spans_of_runs,
+    task_indices,
+)
 
 __all__ = ["OnlineDataset"]
 
@@ -155,6 +161,10 @@ class OnlineDataset(ItemDataset):
     def __len__(self) -> int:
         """Number of samples that can be read."""
         return self._runs.before[-1]
+
+    def spans(self) -> list[Span]:
+        """Returns where each episode's samples stand. Cost: in proportion to the episodes."""
+        return spans_of_runs(self._episodes, self._runs, self._stride, 0)
 
     def close(self) -> None:
         """Closes every file; reading opens them again."""

@@ -15,7 +15,7 @@ from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
 from train_shards.manifest import Manifest, load_manifest
 from train_shards.node_cache import Cache
 from train_shards.reader import Place, ShardReader
-from train_shards.selection import Selection, task_indices
+from train_shards.selection import Selection, Span, task_indices
 
 __all__ = ["IMAGE_KEY", "ShardDataset"]
 
@@ -129,6 +129,10 @@ class ShardDataset(ItemDataset):
     def digest(self) -> str:
         """Names the samples and their order, for ``ResumableSampler`` to refuse others."""
         return self.open_reader().digest()
+
+    def spans(self) -> list[Span]:
+        """Returns where each episode's samples stand. Cost: in proportion to the episodes."""
+        return self.open_reader().spans()
 
     def close(self) -> None:
         """Closes every file; reading opens them again."""

@@ -19,7 +19,14 @@ from train_shards.lowdim import LowdimTables
 from train_shards.manifest import GenerationEntry, Manifest, ShardEntry, load_manifest
 from train_shards.node_cache import Cache
 from train_shards.remote_storage import open_storage
-from train_shards.selection import EVERYTHING, Runs, Selection, selected_runs
+from train_shards.selection import (
+    EVERYTHING,
+    Runs,
+    Selection,
+    Span,
+    selected_runs,
+    spans_of_runs,
+)
 from train_shards.storage import ByteRange, Storage, StoredFile, sha256_of_file
 
 __all__ = ["Place", "ShardReader"]
@@ -127,6 +134,14 @@ class ShardReader:
         for index, runs in zip(self._indexes, self._runs, strict=True):
             digest.update(f"{index.header_xxh3}:{runs.starts}:{runs.before};".encode())
         return digest.hexdigest()
+
+    def spans(self) -> list[Span]:
+        """Returns where each episode's selected samples stand, in the order of positions."""
+        return [
+            span
+            for index, runs, start in zip(self._indexes, self._runs, self._before, strict=False)
+            for span in spans_of_runs(index.episodes, runs, self.settings.stride, start)
+        ]
 
     def locate(self, position: int) -> Place:
         """Returns where the ``position``-th selected sample is. Cost: one small pread.

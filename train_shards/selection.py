@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from train_shards.errors import UserError
 from train_shards.index import LIVE
 
-__all__ = ["EVERYTHING", "Runs", "Selection", "selected_runs", "task_indices"]
+__all__ = [
+    "EVERYTHING",
+    "Runs",
+    "Selection",
+    "Span",
+    "selected_runs",
+    "spans_of_runs",
+    "task_indices",
+]
 
 
 class Selection(NamedTuple):
@@ -34,6 +42,29 @@ class Runs(NamedTuple):
     """First row of each run, ascending."""
     before: list[int]
     """Rows in the runs before each, and at the end the number of all."""
+
+
+class Span(NamedTuple):
+    """Where the selected samples of an episode stand: at ``[start, start + num_samples)``."""
+
+    episode_index: int
+    task_index: int
+    start: int
+    """Position of the first sample."""
+    num_samples: int
+    first_frame: int
+    """Of the first sample; each next one is ``stride`` frames later."""
+    stride: int
+
+    def position(self, frame: int) -> int:
+        """Returns the position of the first sample from ``frame`` on, within the span or its end.
+
+        >>> span = Span(10, 0, start=100, num_samples=4, first_frame=0, stride=3)
+        >>> [span.position(frame) for frame in (-1, 0, 3, 4, 99)]
+        [100, 100, 101, 102, 104]
+        """
+        rows = -((self.first_frame - frame) // self.stride)
+        return self.start + min(max(rows, 0), self.num_samples)
 
 
 def task_indices(
@@ -89,6 +120,41 @@ def selected_runs(
         starts, lengths = starts + first, np.maximum(stops - first, 0)
         starts, lengths = starts[lengths > 0], lengths[lengths > 0]
     return _joined(starts, lengths)
+
+
+def spans_of_runs(episodes: NDArray[np.void], runs: Runs, stride: int, start: int) -> list[Span]:
+    """Returns the spans of the episodes that ``runs`` hold, in order.
+
+    Args:
+        episodes: ``EPISODE_DTYPE`` rows, of one split of one generation.
+        runs: rows of samples.
+        stride: every how manieth frame is stored.
+        start: position of the first of these rows in the data set.
+
+    Cost: proportional to the episodes.
+    """
+    firsts = episodes["row_start"].astype(np.int64)
+    stops = firsts + episodes["num_rows"].astype(np.int64)
+    spans = []
+    for run_start, before, after in zip(runs.starts, runs.before, runs.before[1:], strict=False):
+        run_stop = run_start + after - before
+        begin, end = np.searchsorted(stops, run_start, "right"), np.searchsorted(firsts, run_stop)
+        for row, row_first, row_stop in zip(
+            episodes[begin:end], firsts[begin:end].tolist(), stops[begin:end].tolist(), strict=True
+        ):
+            first, stop = max(row_first, run_start), min(row_stop, run_stop)
+            if first < stop:
+                spans.append(
+                    Span(
+                        int(row["episode_index"]),
+                        int(row["task_index"]),
+                        start + before + first - run_start,
+                        stop - first,
+                        (first - row_first) * stride,
+                        stride,
+                    )
+                )
+    return spans
 
 
 def _joined(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Runs:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
-    "__main__", "cli", "online", "open_episodes",
+    "__main__", "cli", "online", "canary", "open_episodes",
     "output_check", "verification", "picture_check", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
@@ -23,7 +23,9 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "launch", "feeding", "feed_line", "run_folder", "replace", "lerobot",
+    "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
+    "skill_weights", "frame_texts", "orchestrators", "metadata_files", "prompts", "phrases",
+    "launch", "feeding", "feed_line", "run_folder", "replace", "lerobot",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "dataset", "items", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
@@ -47,7 +49,11 @@ DOORS = {
         "predecode/video/pyav.py",
     ],
     "wandb": [],
-    "torch": ["predecode/video/video_reader_worker.py", "train_shards/stream.py"],
+    "torch": [
+        "predecode/video/video_reader_worker.py",
+        "train_shards/behavior.py",
+        "train_shards/stream.py",
+    ],
     "torchcodec": ["predecode/video/torchcodec.py"],
     "torchvision": ["predecode/video/video_reader_worker.py"],
     "pickle": [],

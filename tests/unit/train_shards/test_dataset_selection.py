@@ -252,3 +252,28 @@ def test_a_task_without_a_sentence_is_told(tmp_path: Path) -> None:
     assert 9 not in msgspec.structs.asdict(manifest)["tasks"]
     with pytest.raises(DataError, match="key ep00000010_f000000: task 9 is not in the manifest"):
         ShardDataset(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"tasks": [7]}, {"episodes": [0, 3]}, {"frames": (1, 3)}, {"tasks": ["open_drawer"]}],
+)
+def test_spans_say_where_each_episodes_samples_stand(out: Path, options: dict[str, Any]) -> None:
+    dataset = ShardDataset(out, **options)
+    said = [
+        (
+            span.start + row,
+            span.episode_index,
+            span.task_index,
+            span.first_frame + row * span.stride,
+        )
+        for span in dataset.spans()
+        for row in range(span.num_samples)
+    ]
+    items = [dataset[position] for position in range(len(dataset))]
+    assert said == [
+        (position, item["episode_index"], item["task_index"], item["frame_index"])
+        for position, item in enumerate(items)
+    ]
+    assert dataset.fps == (30, 1)
+    dataset.close()

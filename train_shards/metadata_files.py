@@ -1,0 +1,86 @@
+"""Metadata files of an output or a data set: read, decoded, listed."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from train_shards.errors import DataError, UserError
+from train_shards.remote_storage import is_url, open_storage
+from train_shards.storage import Storage
+
+__all__ = ["MetadataFiles"]
+
+_T = TypeVar("_T")
+
+
+class MetadataFiles:
+    """Reads small files below a root; pickles without what is open."""
+
+    def __init__(self, root: str | Path) -> None:
+        """Takes a folder or a URL; opens nothing."""
+        self.root = root
+        self._storage: Storage | None = None
+
+    def read(self, path: str) -> bytes | None:
+        """Returns a file's bytes; None where it is not there.
+
+        Raises:
+            StorageError: a remote storage does not answer as it should.
+        """
+        if self._storage is None:
+            self._storage = open_storage(self.root)
+        try:
+            return self._storage.read_file(path)
+        except FileNotFoundError:
+            return None
+
+    def decoded(self, path: str, kind: type[_T]) -> _T:
+        """Returns a JSON file's content.
+
+        Raises:
+            DataError: it is not there, or not such a value.
+        """
+        data = self.read(path)
+        if data is None:
+            raise DataError(f"{self.root}/{path}: not there")
+        return self._decoded(path, data, kind)
+
+    def rows(self, path: str, kind: type[_T]) -> list[_T] | None:
+        """Returns the rows of a file of JSON lines; None where it is not there.
+
+        Raises:
+            DataError: a line is not such a value.
+        """
+        data = self.read(path)
+        if data is None:
+            return None
+        return [self._decoded(path, line, kind) for line in data.splitlines() if line.strip()]
+
+    def names(self, folder: str, pattern: str) -> list[str]:
+        """Returns the names of a folder's files that match, sorted.
+
+        Raises:
+            UserError: a URL, which cannot be listed.
+        """
+        if is_url(self.root):
+            raise UserError(
+                f"{self.root}/{folder}: events of orchestrators are found by listing their folder, "
+                "which a URL does not allow. Copy the output to a folder, or use another "
+                "fine_grained_level."
+            )
+        return sorted(path.name for path in (Path(self.root) / folder).glob(pattern))
+
+    def may_have(self, folder: str) -> bool:
+        """Whether a folder is there; always true of a URL, whose files alone can tell."""
+        return is_url(self.root) or (Path(self.root) / folder).is_dir()
+
+    def _decoded(self, path: str, data: bytes, kind: type[_T]) -> _T:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise DataError(f"{self.root}/{path}: {error}") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves open files behind."""
+        return {**self.__dict__, "_storage": None}
