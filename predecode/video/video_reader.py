@@ -97,7 +97,7 @@ class Worker:
         line = json.dumps({"do": do, "handle": handle, **arguments}).encode() + b"\n"
         pipe = self._process.stdin
         if pipe is None or not self.is_alive:
-            raise WorkerError("the worker has ended")
+            raise WorkerError(f"the worker has ended with status {self._process.returncode}")
         try:
             pipe.write(line)
             pipe.flush()
