@@ -111,6 +111,25 @@ def test_video_reader_knows_no_colour_matrix_and_torchcodec_does(backend: str) -
         assert 0 < max(distances) <= 40
 
 
+@pytest.mark.parametrize("backend", FOREIGN)
+def test_gops_shorter_than_the_reordering_delay(tmp_path: Path, backend: str) -> None:
+    """With a keyframe on each second picture, FFmpeg's seek by pts lands after its target."""
+    path = tmp_path / "tiny_gops.mp4"
+    command = (
+        "ffmpeg -v error -f lavfi -i testsrc2=s=64x64:d=1 -c:v libx265 "
+        "-x265-params keyint=2:min-keyint=1:bframes=1:open-gop=1:log-level=none"
+    )
+    subprocess.run([*command.split(), str(path)], check=True)
+    expected = sequential(path)
+    pts = sorted(expected)
+    with loaded(backend)(path, None) as decoder:
+        assert len(decoder.table.keyframe_ranks) >= 12
+        for rank in reversed(range(len(pts))):
+            ((got, picture),) = decoder.pictures([rank])
+            assert got == rank
+            assert np.array_equal(picture, expected[pts[rank]])
+
+
 def test_widths_that_are_no_multiple_of_a_block(tmp_path: Path) -> None:
     path = tmp_path / "odd.mkv"
     command = "ffmpeg -v error -f lavfi -i testsrc2=s=174x92:d=0.2 -c:v libx264 -pix_fmt yuv420p"
@@ -269,7 +288,9 @@ def test_a_fork_has_a_worker_of_its_own(media: MakeMedia) -> None:
         if child == 0:
             status = 1
             try:
-                decoder.close()  # the parent's: must not reach its worker
+                # the parent's: neither must reach its worker
+                decoder.close()
+                decoder._worker._stop()  # type: ignore[attr-defined]
                 with load_backend("video_reader", PYTHONS)(path, None) as own:
                     check(own, path, [70])
                     assert isinstance(own, video_reader.VideoReaderDecoder)
