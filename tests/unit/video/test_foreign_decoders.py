@@ -143,6 +143,26 @@ def test_widths_that_are_no_multiple_of_a_block(tmp_path: Path) -> None:
         loaded("video_reader")(path, None)
 
 
+@pytest.mark.parametrize("landing", ["late", "refused", "far back"])
+def test_a_seek_of_video_reader_is_never_trusted(
+    media: MakeMedia, monkeypatch: pytest.MonkeyPatch, landing: str
+) -> None:
+    path = media("hevc")
+    with loaded("video_reader")(path, None) as decoder:
+        assert isinstance(decoder, video_reader.VideoReaderDecoder)
+        genuine = decoder._ask
+
+        def astray(do: str, **arguments: Any) -> Any:
+            if do == "seek":
+                if landing == "refused":
+                    raise MediaError("video_reader fails to seek", "a picture", "no seeks here")
+                arguments["time_s"] = 4.0 if landing == "late" else 0.0
+            return genuine(do, **arguments)
+
+        monkeypatch.setattr(decoder, "_ask", astray)
+        check(decoder, path, [60, 62, 92])
+
+
 # --- a wrong picture is an error ------------------------------------------------------------------
 
 
