@@ -152,7 +152,10 @@ class OnlineDataset(ItemDataset):
         self.digest = _digest(checked, stride, str(self._runs))
         """Names the samples and their order, by the paths in the root and what is in the files."""
         if not len(self):
-            raise UserError(f"{self.root}: tasks, episodes and frames select no sample.")
+            raise UserError(
+                f"{self.root}: tasks, episodes and frames select no sample; "
+                f"{len(self.faults)} of {len(source.episodes)} episodes are at fault."
+            )
         self._opened: OpenEpisodes | None = None
         self._source: dict[int, Episode] = {}
         self._process_id = -1

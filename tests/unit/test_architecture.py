@@ -108,3 +108,9 @@ def test_the_reading_side_knows_no_decoder() -> None:
     assert len(read) == len(TRAIN_SHARDS)
     for path in read:
         assert not banned & {name.split(".")[0] for name in imports_of(path)}, path
+
+
+def test_the_worker_under_another_python_needs_nothing_of_ours() -> None:
+    path = modules()["predecode.video.video_reader_worker"]
+    roots = {name.split(".")[0] for name in imports_of(path)}
+    assert roots == {"json", "os", "sys", "typing", "torch", "torchvision"}
