@@ -5,7 +5,9 @@ from tests.support.environments import Environment
 __all__ = ["ENVIRONMENTS"]
 
 ENVIRONMENTS = {
-    "wids": Environment("read-wids", ("webdataset==0.2.111", "pillow==13.0.0", "simplejpeg==1.9.0")),
+    "wids": Environment("read-wids", (
+        "webdataset==0.2.111", "pillow==13.0.0", "simplejpeg==1.9.0",
+    )),
     "streaming": Environment("read-streaming", (
         "mosaicml-streaming==0.13.0", "Brotli==1.2.1", "catalogue==2.0.10", "cramjam==2.14.0",
         "pillow==13.0.0", "python-snappy==0.7.3", "simplejpeg==1.9.0", "tqdm==4.70.1",

@@ -51,7 +51,8 @@ class Reader:
             raise ValueError(f"{self.name}: its standard input is not a pipe")
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        done: dict[str, Any] = self._answer()
+        return done
 
     def _answer(self) -> Any:
         line = self._process.stdout.readline() if self._process.stdout else ""
@@ -212,10 +213,8 @@ def machine() -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Returns the rows as text."""
-    lines = [
-        f"{'variant':24}{'order':>9}{'workers':>9}"
-        f"{'samples/s':>11}{'min':>8}{'max':>8}{'ratio':>8}{'cpu ms':>8}{'ratio':>8}"
-    ]
+    heads = f"{'samples/s':>11}{'min':>8}{'max':>8}{'ratio':>8}{'cpu ms':>8}{'ratio':>8}"
+    lines = [f"{'variant':24}{'order':>9}{'workers':>9}{heads}"]
     for one in sorted(rows, key=lambda one: (one["order"], one["num_workers"])):
         rate, cpu = one["samples_per_s"], one["cpu_ms"]
         lines.append(
@@ -240,7 +239,9 @@ def arguments() -> argparse.Namespace:
         help="of the sample data set",
     )  # fmt: skip
     chosen = parser.parse_args()
-    chosen.peers = [] if chosen.peers == "none" or chosen.codec == "raw" else chosen.peers.split(",")
+    chosen.peers = (
+        [] if chosen.peers == "none" or chosen.codec == "raw" else chosen.peers.split(",")
+    )
     if strangers := sorted(set(chosen.peers) - set(PEERS)):
         parser.error(f"--peers {strangers[0]}: expected some of {', '.join(PEERS)}, or none")
     return chosen

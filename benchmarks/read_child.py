@@ -118,7 +118,7 @@ def ids_of(batch: Any) -> list[tuple[int, int]]:
 def crc32_of(item: dict[str, Any]) -> int:
     """Returns the sum of the checksums of an item's pictures."""
     pictures = [v for v in item.values() if isinstance(v, np.ndarray) and v.ndim == 3]
-    return sum(zlib.crc32(picture) for picture in pictures)
+    return sum(zlib.crc32(picture.data) for picture in pictures)
 
 
 if __name__ == "__main__":

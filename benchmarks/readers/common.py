@@ -6,7 +6,6 @@ Runs in every reader's environment: imports numpy, simplejpeg and torch, nothing
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +128,11 @@ def decoded(pictures: dict[str, Any], low: Any) -> dict[str, Any]:
 
 
 def _batched(items: Iterable[Any]) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, BATCH_SIZE)):
+    batch: list[Any] = []
+    for item in items:  # never asked again after its end: LitData would begin anew
+        batch.append(item)
+        if len(batch) == BATCH_SIZE:
+            yield batch
+            batch = []
+    if batch:
         yield batch
