@@ -19,6 +19,7 @@ __all__ = ["CODECS", "decode_image", "encode_image", "is_lossless"]
 CODECS = ("jpeg", "png", "webp", "raw")
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
+_NPY_HEADER_BYTES = 512  # more than any header of a picture
 _FOREIGN_ERRORS = (TokenError, Image.DecompressionBombError)
 """What numpy's header parser and Pillow raise beside the usual: of no common base."""
 
@@ -66,11 +67,13 @@ def encode_image(
     return buffer.getvalue()
 
 
-def decode_image(data: bytes, codec: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Returns the picture in ``data`` as ``(h, w, 3)`` uint8 RGB, a fresh writable array.
+def decode_image(
+    data: bytes | memoryview, codec: str, size: tuple[int, int] | None
+) -> NDArray[np.uint8]:
+    """Returns the picture in ``data`` as ``(h, w, 3)`` uint8 RGB, a writable array.
 
     Args:
-        data: what ``encode_image`` returned.
+        data: what ``encode_image`` returned. A raw picture in writable memory is not copied.
         codec: the codec it was encoded with.
         size: expected ``(h, w)``, checked against the header before any picture memory is taken;
             None where sizes differ between pictures.
@@ -107,10 +110,10 @@ def _encode_npy(picture: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _decode_npy(data: bytes, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    if not data.startswith(_NPY_MAGIC):
+def _decode_npy(data: bytes | memoryview, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    if data[: len(_NPY_MAGIC)] != _NPY_MAGIC:
         raise ValueError("expected an .npy file of version 1.0")
-    buffer = io.BytesIO(data)
+    buffer = io.BytesIO(data[:_NPY_HEADER_BYTES])
     np.lib.format.read_magic(buffer)
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
     start = buffer.tell()
@@ -121,4 +124,5 @@ def _decode_npy(data: bytes, size: tuple[int, int] | None) -> NDArray[np.uint8]:
         raise ValueError(
             f"expected {shape[0] * shape[1] * 3} bytes of pixels, got {len(data) - start}"
         )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
+    picture = np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    return picture if picture.flags.writeable else picture.copy()

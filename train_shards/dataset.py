@@ -179,9 +179,12 @@ class ShardDataset(ItemDataset):
             for place, members in zip(sources, contents, strict=True)
             for camera, content in zip(self.cameras, members, strict=True)
         }
-        pictures = self._decode_all(
-            [(reader, p, camera, data[p.generation, p.row, camera]) for _, camera, p in wanted]
-        )
+        jobs = []
+        for _, camera, place in wanted:
+            key = (place.generation, place.row, camera)
+            jobs.append((reader, place, camera, data[key]))
+            data[key] = data[key].toreadonly()  # a second picture of it is a copy
+        pictures = self._decode_all(jobs)
         stacks: list[dict[str, list[Any]]] = [{} for _ in places]
         for (number, camera, _), picture in zip(wanted, pictures, strict=True):
             stacks[number].setdefault(IMAGE_KEY + camera, []).append(picture)
@@ -189,7 +192,8 @@ class ShardDataset(ItemDataset):
 
     def _decode_all(self, jobs: list["_PictureJob"]) -> list[NDArray[Any]]:
         """Decodes pictures, in threads where there are several; libjpeg works outside the GIL."""
-        if self._num_threads < 2 or len(jobs) < 2 * self._num_threads:
+        is_small = len(jobs) < 2 * self._num_threads
+        if self._num_threads < 2 or is_small or self._codec == "raw":
             return [self._decode(job) for job in jobs]
         if self._pool is None or self._pool_process != os.getpid():  # threads do not survive a fork
             self._pool = ThreadPoolExecutor(self._num_threads)
@@ -224,4 +228,4 @@ class ShardDataset(ItemDataset):
         return {**self.__dict__, "_reader": None, "_pool": None}
 
 
-_PictureJob = tuple[ShardReader, Place, str, bytes]
+_PictureJob = tuple[ShardReader, Place, str, memoryview]

@@ -176,10 +176,10 @@ class ShardReader:
         run = bisect_right(starts, place.row) - 1
         return self._live_before[place.generation] + before[run] + place.row - starts[run]
 
-    def read(self, places: Sequence[Place], fields: Sequence[str]) -> list[list[bytes]]:
+    def read(self, places: Sequence[Place], fields: Sequence[str]) -> list[list[memoryview]]:
         """Returns the content of some members of some samples, in the order of ``places``.
 
-        Samples that lie close to each other are read at once.
+        Samples that lie close to each other are read at once, and then share memory.
 
         Raises:
             DataError: a shard is gone or shorter than the index says; with ``check_members`` also
@@ -194,13 +194,20 @@ class ShardReader:
                 groups[-1].append(one)
             else:
                 groups.append([one])
-        contents: list[list[bytes]] = [[] for _ in places]
+        ranges = [self._range(group) for group in groups]
+        contents: list[list[memoryview]] = [[] for _ in places]
 
-        def take(number: int, data: bytes) -> None:
-            for one in groups[number]:
-                contents[one.number] = self._members(one, data, groups[number][0].start, members)
+        def take(number: int, data: memoryview) -> None:
+            start, group = ranges[number].start, groups[number]
+            if len(data) != ranges[number].stop - start:
+                raise DataError(
+                    f"{self.where(group[-1].place)}: {ranges[number].stop - start} bytes expected "
+                    f"at {start}, got {len(data)}: the shard is cut."
+                )
+            for one in group:
+                contents[one.number] = self._members(one.place, data, start, members)
 
-        self._storage.read_ranges([self._range(group) for group in groups], take)
+        self._storage.read_ranges(ranges, take)
         return contents
 
     def prefetch(self, first: Place, last: Place) -> None:
@@ -326,19 +333,14 @@ class ShardReader:
 
     def _range(self, group: list["_Wanted"]) -> ByteRange:
         """The bytes of samples of one shard that are read together."""
-        first = group[0].place
-        return ByteRange(
-            self._shards[first.generation][first.shard],
-            group[0].start,
-            max(one.stop for one in group),
-            self.where(group[-1].place),
-        )
+        first = group[0]
+        shard = self._shards[first.generation][first.shard]
+        return ByteRange(shard, first.start, max(one.stop for one in group))
 
     def _members(
-        self, wanted: "_Wanted", data: bytes, start: int, members: list[int]
-    ) -> list[bytes]:
+        self, place: Place, data: memoryview, start: int, members: list[int]
+    ) -> list[memoryview]:
         """Cuts one sample's members out of the bytes that begin at ``start`` of its shard."""
-        place = wanted.place
         base = place.offset_bytes - start
         contents = []
         for member in members:
@@ -348,7 +350,7 @@ class ShardReader:
                 self._check_member(place, member, contents[-1])
         return contents
 
-    def _check_member(self, place: Place, member: int, content: bytes) -> None:
+    def _check_member(self, place: Place, member: int, content: memoryview) -> None:
         """Compares a member's hash with the ledger's."""
         rows = self._ledger(place)
         found = int(np.searchsorted(rows["offset_bytes"], place.offset_bytes))

@@ -32,9 +32,8 @@ from train_shards.storage import (
     LocalStorage,
     Storage,
     StoredFile,
-    check_length,
     close_all,
-    pread_exactly,
+    read_range,
 )
 
 __all__ = ["RemoteStorage", "is_url", "open_storage"]
@@ -128,24 +127,24 @@ class RemoteStorage:
         return self._cache.path(file.digest)
 
     def read_ranges(
-        self, ranges: Sequence[ByteRange], check: Callable[[int, bytes], None]
-    ) -> list[bytes]:
+        self, ranges: Sequence[ByteRange], take: Callable[[int, memoryview], None]
+    ) -> None:
         """See ``Storage``. What fails or is wrong is asked for again, the rest is not.
 
         Raises:
             StorageError: the storage does not answer as it should.
         """
-        contents: list[bytes | None] = [None] * len(ranges)
+        left = dict(enumerate(ranges))
         if self._whole_shards:
             for number, wanted in enumerate(ranges):
-                contents[number] = self._range_of_cached(number, wanted, check)
-        if None in contents:
-            first = ranges[contents.index(None)]
+                if self._took_from_cache(number, wanted, take):
+                    del left[number]
+        if left:
+            first = next(iter(left.values()))
             try:
-                self._tried(first.shard.path, lambda: self._read_missing(ranges, contents, check))
+                self._tried(first.shard.path, lambda: self._read_left(left, take))
             except FileNotFoundError as error:
                 raise self._gone(error.args[0]) from error
-        return [content for content in contents if content is not None]
 
     def prefetch(self, span: ByteRange) -> None:
         """Downloads the whole shard where shards are read whole."""
@@ -163,51 +162,44 @@ class RemoteStorage:
         self._files.close()
         self._shards.close()
 
-    def _read_missing(
-        self,
-        ranges: Sequence[ByteRange],
-        contents: list[bytes | None],
-        check: Callable[[int, bytes], None],
+    def _read_left(
+        self, left: dict[int, ByteRange], take: Callable[[int, memoryview], None]
     ) -> None:
-        """Fills what is None in ``contents``; raises the first problem after trying all."""
-        numbers = [number for number, content in enumerate(contents) if content is None]
-        wanted = [ranges[number] for number in numbers]
+        """Empties ``left`` of what could be read; raises the first problem after trying all."""
+        asked = list(left.items())
         answers = self._filesystem().cat_ranges(
-            [self._at(one.shard.path) for one in wanted],
-            [one.start for one in wanted],
-            [one.stop for one in wanted],
+            [self._at(wanted.shard.path) for _, wanted in asked],
+            [wanted.start for _, wanted in asked],
+            [wanted.stop for _, wanted in asked],
             on_error="return",
         )
         problem: Exception | None = None
-        for number, one, answer in zip(numbers, wanted, answers, strict=True):
+        for (number, wanted), answer in zip(asked, answers, strict=True):
             if isinstance(answer, FileNotFoundError):
-                raise FileNotFoundError(one.shard.path) from answer
+                raise FileNotFoundError(wanted.shard.path) from answer
             if isinstance(answer, Exception):
                 problem = problem or answer
                 continue
-            data = bytes(answer)
             try:
-                check_length(one, data)
-                check(number, data)
+                take(number, memoryview(answer))
             except DataError as error:
                 problem = problem or error
             else:
-                contents[number] = data
+                del left[number]
         if problem is not None:
             raise problem
 
-    def _range_of_cached(
-        self, number: int, wanted: ByteRange, check: Callable[[int, bytes], None]
-    ) -> bytes | None:
-        """A range of a shard in the cache; None if the cache cannot hold the shard now."""
+    def _took_from_cache(
+        self, number: int, wanted: ByteRange, take: Callable[[int, memoryview], None]
+    ) -> bool:
+        """Whether a range was read from the cache; False if that cannot hold the shard now."""
         try:
             descriptor = self._shards.descriptor(wanted.shard, self._download)
         except NoRoomError as error:
             _LOG.warning("%s is read by ranges: %s", wanted.shard.path, error.args[0])
-            return None
-        data = pread_exactly(descriptor, wanted)
-        check(number, data)
-        return data
+            return False
+        take(number, read_range(descriptor, wanted.start, wanted.stop))
+        return True
 
     def _download(self, file: StoredFile, path: Path) -> None:
         """Writes a whole file to ``path`` and checks it."""

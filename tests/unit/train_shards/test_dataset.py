@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.stored import (
+    CAMERAS,
     StoredEpisode,
     painted,
     settings_of,
@@ -315,3 +316,16 @@ def test_torch_s_own_collate_takes_the_items(out: Path) -> None:
     assert tuple(batch[HEAD].shape) == (7, 16, 24, 3)
     assert batch["frame_index"].tolist() == [0, 1, 2, 0, 1, 2, 3]
     assert batch["task"][3] == "close the drawer"
+
+
+@pytest.mark.parametrize("codec", ["png", "raw"])
+def test_no_two_items_share_memory(tmp_path: Path, codec: str) -> None:
+    tiny_output(tmp_path / "out", codec=codec)
+    dataset = ShardDataset(tmp_path / "out")
+    items = dataset.__getitems__([0, 1, 1, 0, 2])
+    images = [item[f"observation.images.rgb.{camera}"] for item in items for camera in CAMERAS]
+    assert len(images) == 10
+    for image in images:
+        image[:] = 255  # each is writable
+        assert sum(np.shares_memory(image, other) for other in images) == 1
+    assert dataset[0]["observation.images.rgb.head"].max() < 255
