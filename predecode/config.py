@@ -9,7 +9,13 @@ from train_shards.errors import DataError, UserError
 from train_shards.format import check_name
 from train_shards.manifest import Settings
 
-__all__ = ["DEFAULT_SHARD_SIZE", "PIECE_FRAMES", "make_settings", "settings_difference"]
+__all__ = [
+    "DEFAULT_SHARD_SIZE",
+    "PIECE_FRAMES",
+    "make_settings",
+    "parse_size",
+    "settings_difference",
+]
 
 PIECE_FRAMES = 256
 """Fewest source frames of a piece, unless its episode is shorter."""
@@ -63,7 +69,7 @@ def make_settings(
         source=source.kind,
         name=name or source.kind,
         cameras=_parse_cameras(cameras, source.cameras),
-        size=_parse_size(size),
+        size=parse_size(size),
         codec=codec,
         quality=_check_quality(codec, quality),
         subsampling="420",
@@ -101,7 +107,12 @@ def _parse_cameras(text: str | None, known: dict[str, str]) -> dict[str, str]:
     return {camera: known[camera] for camera in sorted(set(wanted))}
 
 
-def _parse_size(text: str) -> str:
+def parse_size(text: str) -> str:
+    """Returns ``native`` or ``<width>x<height>``.
+
+    Raises:
+        UserError: not ``native``, a number, or ``WxH``, each 1 to 8192.
+    """
     if text == "native":
         return text
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)

@@ -33,7 +33,7 @@ from predecode.selection import selected_frames
 from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
 from predecode.sources.tables import check_timestamps, read_rows
-from predecode.video.decoder import open_decoder
+from predecode.video.backends import open_decoder
 from predecode.video.packets import read_frame_table
 from train_shards.codec import encode_image
 from train_shards.format import (

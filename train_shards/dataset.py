@@ -1,36 +1,26 @@
 """The map-style data set: position -> item, without a video decoder in the process."""
 
-import logging
-import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.codec import decode_image
 from train_shards.errors import DataError, UserError
 from train_shards.format import image_field
+from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
 from train_shards.manifest import Manifest, load_manifest
 from train_shards.node_cache import Cache
 from train_shards.reader import Place, ShardReader
 from train_shards.selection import Selection, Span, task_indices
-from train_shards.windows import frame_offsets, window
 
 __all__ = ["IMAGE_KEY", "ShardDataset"]
 
-IMAGE_KEY = "observation.images.rgb."
-"""Prefix of an image's key in an item; source: BEHAVIOR-1K's own reader."""
 
-_LOG = logging.getLogger(__name__)
-_MOST_SKIPS = 100
-"""Damaged samples that one process passes over before it stops all the same."""
-
-
-class ShardDataset:
+class ShardDataset(ItemDataset):
     """Items of one split of an output, by position.
 
     An item is a dict of
@@ -104,40 +94,32 @@ class ShardDataset:
         manifest = load_manifest(out)
         settings = manifest.settings
         self.split = split
-        self.cameras = tuple(cameras) if cameras is not None else settings.camera_names
-        strangers = sorted(set(self.cameras) - set(settings.camera_names))
-        if strangers or not self.cameras:
-            raise UserError(
-                f"cameras {list(self.cameras)}: expected some of {list(settings.camera_names)}."
-            )
-        _check_choice("image_layout", image_layout, ("HWC", "CHW"))
-        _check_choice("image_dtype", image_dtype, ("uint8", "float32"))
-        _check_choice("on_error", on_error, ("raise", "skip"))
+        options = ItemOptions(
+            cameras, delta_timestamps, image_layout, image_dtype, image_transforms, on_error
+        )
+        super().__init__(
+            options, cameras=settings.camera_names, fps=manifest.fps, stride=settings.stride
+        )
         self._selection = Selection(
-            task_indices(manifest, tasks),
+            task_indices(tasks, manifest.tasks, manifest.task_names),
             None if episodes is None else frozenset(episodes),
             frames,
         )
-        self._image_layout, self._image_dtype = image_layout, image_dtype
-        self._image_transforms = image_transforms
         self._num_threads = num_threads
         self._reading: dict[str, Any] = {
             "check_index": check_index, "check_members": check_members, "cache": cache,
             "whole_shards": whole_shards,
         }  # fmt: skip
-        self._on_error, self._num_skipped = on_error, 0
         self._codec, self._size = settings.codec, settings.picture_size
         self._fields = tuple(image_field(camera, settings.codec) for camera in self.cameras)
-        self._fps = manifest.fps
-        self._offsets = frame_offsets(delta_timestamps or {}, manifest.fps)
-        self._check_image_windows(settings.stride)
         self._reader: ShardReader | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_process = -1
-        self._num_samples = len(self._open_reader(manifest))
+        self._num_samples = len(self.open_reader(manifest))
         if not self._num_samples:
             raise UserError(f"{self.out}: tasks, episodes and frames select no sample.")
-        self._check_columns()
+        reader = self.open_reader()
+        self._check_columns(reader.row(reader.locate(0)))
 
     def __len__(self) -> int:
         """Number of samples that can be read."""
@@ -146,43 +128,11 @@ class ShardDataset:
     @property
     def digest(self) -> str:
         """Names the samples and their order, for ``ResumableSampler`` to refuse others."""
-        return self._open_reader().digest()
-
-    @property
-    def fps(self) -> tuple[int, int] | None:
-        """Numerator and denominator of the frames' rate; None where every video has its own."""
-        return self._fps
+        return self.open_reader().digest()
 
     def spans(self) -> list[Span]:
         """Returns where each episode's samples stand. Cost: in proportion to the episodes."""
-        return self._open_reader().spans()
-
-    def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
-        """Returns the item at ``position``; negative positions count from the end.
-
-        Raises:
-            IndexError: no such position.
-            DataError: a damaged shard, index or table; the message names shard and key.
-            StorageError: a remote storage does not answer as it should; never skipped.
-        """
-        return self.__getitems__([position])[0]
-
-    def __getitems__(self, positions: Sequence[SupportsIndex]) -> list[dict[str, Any]]:
-        """Returns the items at ``positions``: one batch.
-
-        Reads are sorted by place and joined where samples lie close to each other; pictures are
-        decoded by ``num_threads`` threads.
-
-        Raises:
-            As ``__getitem__``.
-        """
-        wanted = [self._checked(position) for position in positions]
-        try:
-            return self._items(wanted)
-        except DataError:
-            if self._on_error == "raise":
-                raise
-        return [self._item_or_next(position) for position in wanted]
+        return self.open_reader().spans()
 
     def close(self) -> None:
         """Closes every file; reading opens them again."""
@@ -190,45 +140,22 @@ class ShardDataset:
             self._reader.close()
             self._reader = None
 
-    def _checked(self, position: SupportsIndex) -> int:
-        index = operator.index(position)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index}: expected 0 to {len(self) - 1}")
-        return index % len(self)
-
     def _items(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        reader = self._open_reader()
+        """One batch: reads that lie close to each other are joined, pictures decoded in threads."""
+        reader = self.open_reader()
         places = [reader.locate(position) for position in positions]
         items = [self._rows(reader, place) for place in places]
         images = self._images(reader, places)
         return [item | own for item, own in zip(items, images, strict=True)]
 
-    def _item_or_next(self, position: int) -> dict[str, Any]:
-        """The item at a position or, where that is damaged, the next one that is not."""
-        while True:
-            try:
-                return self._items([position])[0]
-            except DataError as error:
-                self._num_skipped += 1
-                _LOG.warning(
-                    "sample %d skipped (%d so far): %s", position, self._num_skipped, error
-                )
-                if self._num_skipped >= _MOST_SKIPS:
-                    raise
-                position = (position + 1) % len(self)
-
     def _rows(self, reader: ShardReader, place: Place) -> dict[str, Any]:
         """Everything of an item but its images."""
-        item = reader.row(place)
-        for key, offsets in self._offsets.items():
-            if not key.startswith(IMAGE_KEY):
-                frames, is_pad = window(place.frame_index, offsets, place.num_frames)
-                item[key] = reader.rows(place, key, frames)
-                item[f"{key}_is_pad"] = is_pad
-        item["sample_index"] = np.int64(reader.sample_index(place))
-        item["episode_index"] = np.int64(place.episode_index)
-        item["frame_index"] = np.int64(place.frame_index)
-        item["task_index"] = np.int64(place.task_index)
+        item = self._values(
+            place,
+            reader.row(place),
+            lambda column, frames: reader.rows(place, column, frames),
+            reader.sample_index(place),
+        )
         try:
             item["task"] = reader.manifest.tasks[place.task_index]
         except KeyError as error:
@@ -260,26 +187,6 @@ class ShardDataset:
             stacks[number].setdefault(IMAGE_KEY + camera, []).append(picture)
         return [self._finished(place, s) for place, s in zip(places, stacks, strict=True)]
 
-    def _image_frames(self, place: Place, camera: str) -> list[int]:
-        offsets = self._offsets.get(IMAGE_KEY + camera)
-        if offsets is None:
-            return [place.frame_index]
-        frames: list[int] = window(place.frame_index, offsets, place.num_frames)[0].tolist()
-        return frames
-
-    def _finished(self, place: Place, stacks: dict[str, list[Any]]) -> dict[str, Any]:
-        """One item's images: windows stacked, then transformed, as LeRobot does."""
-        images: dict[str, Any] = {}
-        for key, pictures in stacks.items():
-            image: Any = pictures[0]
-            if key in self._offsets:
-                image = np.stack(pictures)
-                images[f"{key}_is_pad"] = window(
-                    place.frame_index, self._offsets[key], place.num_frames
-                )[1]
-            images[key] = image if self._image_transforms is None else self._image_transforms(image)
-        return images
-
     def _decode_all(self, jobs: list["_PictureJob"]) -> list[NDArray[Any]]:
         """Decodes pictures, in threads where there are several; libjpeg works outside the GIL."""
         if self._num_threads < 2 or len(jobs) < 2 * self._num_threads:
@@ -302,38 +209,10 @@ class ShardDataset:
         except DataError as error:
             field = image_field(camera, self._codec)
             raise DataError(f"{reader.where(place)}, member {field}: {error}") from error
-        if self._image_layout == "CHW":
-            picture = np.ascontiguousarray(picture.transpose(2, 0, 1))
-        if self._image_dtype == "float32":
-            picture = picture.astype(np.float32) / np.float32(255)
-        return picture
+        return self._arranged(picture)
 
-    def _check_image_windows(self, stride: int) -> None:
-        """Images exist at every ``stride``-th frame only, low-dimensional rows at all."""
-        for camera in self.cameras:
-            offsets = self._offsets.get(IMAGE_KEY + camera)
-            if (
-                offsets is not None
-                and stride > 1
-                and ((offsets % stride).any() or (offsets > 0).any())
-            ):
-                raise UserError(
-                    f"delta_timestamps[{IMAGE_KEY + camera!r}]: every {stride}th frame is stored; "
-                    f"expected multiples of {stride} frames, none in the future, got "
-                    f"{offsets[:10].tolist()}."
-                )
-
-    def _check_columns(self) -> None:
-        """Refuses windows of what no item has."""
-        known = set(self._open_reader().row(self._open_reader().locate(0)))
-        known |= {IMAGE_KEY + camera for camera in self.cameras}
-        strangers = sorted(set(self._offsets) - known)
-        if strangers:
-            raise UserError(
-                f"delta_timestamps: no column {strangers[0]!r}; known: {sorted(known)}."
-            )
-
-    def _open_reader(self, manifest: Manifest | None = None) -> ShardReader:
+    def open_reader(self, manifest: Manifest | None = None) -> ShardReader:
+        """Returns the reader of this process, opened when first asked for."""
         if self._reader is None:
             self._reader = ShardReader(
                 self.out, self.split, self._selection, manifest=manifest, **self._reading
@@ -346,8 +225,3 @@ class ShardDataset:
 
 
 _PictureJob = tuple[ShardReader, Place, str, bytes]
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name} {value!r}: expected one of {', '.join(map(repr, allowed))}.")

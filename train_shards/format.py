@@ -25,6 +25,7 @@ __all__ = [
     "ledger_path",
     "lowdim_path",
     "parse_key",
+    "picture_size",
     "plan_path",
     "receipt_path",
     "sample_fields",
@@ -80,6 +81,18 @@ def image_field(camera: str, codec: str) -> str:
     'left_wrist.jpg'
     """
     return f"{camera}.{IMAGE_EXTENSIONS[codec]}"
+
+
+def picture_size(size: str) -> tuple[int, int] | None:
+    """Returns ``(h, w)`` in pixels of a size ``<width>x<height>``; None for ``native``.
+
+    >>> picture_size("320x240")
+    (240, 320)
+    """
+    if size == "native":
+        return None
+    width, height = size.split("x")
+    return int(height), int(width)
 
 
 def sample_fields(cameras: tuple[str, ...], codec: str, *, embed_lowdim: bool) -> tuple[str, ...]:

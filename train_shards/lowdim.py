@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from train_shards.errors import DataError
 
-__all__ = ["LowdimTables", "write_lowdim"]
+__all__ = ["LowdimTables", "column_views", "row_of", "write_lowdim"]
 
 _OPEN_TABLES = 256
 _CACHED_BATCHES = 16384
@@ -47,6 +47,27 @@ def write_lowdim(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
     return len(tables)
 
 
+def column_views(batch: pa.RecordBatch) -> dict[str, Any]:
+    """Returns an episode's columns as read-only arrays ``(T,)`` or ``(T, n)``, not copied.
+
+    A column that is null throughout is absent; what is neither number nor bool stays Arrow.
+    """
+    return {
+        name: _to_numpy(column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        if column.null_count < len(column) or len(column) == 0
+    }
+
+
+def row_of(columns: dict[str, Any], frame_index: int) -> dict[str, Any]:
+    """Returns one frame's values: numpy scalars, and fresh ``(n,)`` arrays.
+
+    Raises:
+        IndexError: the episode has no such frame.
+    """
+    return {name: _own(values[frame_index]) for name, values in columns.items()}
+
+
 class LowdimTables:
     """Rows and ranges of rows from the table files of one generation; opens files lazily."""
 
@@ -71,13 +92,7 @@ class LowdimTables:
                 raise DataError(
                     f"{path}: not an Arrow table file: batch {batch}: {error}"
                 ) from error
-            views = {
-                name: _to_numpy(column)
-                for name, column in zip(
-                    record_batch.schema.names, record_batch.columns, strict=True
-                )
-                if column.null_count < len(column) or len(column) == 0
-            }
+            views = column_views(record_batch)
             self._batches[table, batch] = views
             if len(self._batches) > _CACHED_BATCHES:
                 self._batches.popitem(last=False)
@@ -89,9 +104,7 @@ class LowdimTables:
         Raises:
             IndexError: the episode has no such frame.
         """
-        return {
-            name: _own(values[frame_index]) for name, values in self.columns(table, batch).items()
-        }
+        return row_of(self.columns(table, batch), frame_index)
 
     def _file(self, table: int) -> Any:
         file = self._files.get(table)

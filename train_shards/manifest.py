@@ -18,6 +18,7 @@ from train_shards.format import (
     check_name,
     check_relative_path,
     check_version,
+    picture_size,
     sample_fields,
 )
 from train_shards.remote_storage import open_storage
@@ -82,10 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def picture_size(self) -> tuple[int, int] | None:
         """``(h, w)`` of every stored picture in pixels; None for native sizes."""
-        if self.size == "native":
-            return None
-        width, height = self.size.split("x")
-        return int(height), int(width)
+        return picture_size(self.size)
 
 
 class FormatVersion(msgspec.Struct, frozen=True):

@@ -115,8 +115,6 @@ class MultiBehaviorLeRobotDataset:
                 runs.append([(start + offset, stop + offset) for start, stop in group.runs])
         return GroupOrder(weights, runs, num_draws=len(self))
 
-    order = sampling_order  # the name that a launcher asks for
-
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         """Returns an item of the member that the index draws, or that it names.
 

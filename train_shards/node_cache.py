@@ -42,22 +42,10 @@ class NodeCache:
     """Least recently used files go first; those that a process holds stay."""
 
     def __init__(self, cache: Cache) -> None:
-        """Makes the folders.
-
-        Raises:
-            UserError: the folder cannot be made or written.
-        """
+        """Makes nothing yet."""
         self.folder, self.max_bytes = cache.folder.expanduser(), cache.max_bytes
         self._files, self._unfinished = self.folder / "files", self.folder / "unfinished"
         self._locks = self.folder / "locks"
-        try:
-            for folder in (self._files, self._unfinished, self._locks):
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{self.folder}: the node's cache cannot be made: {error}. Give another folder: "
-                "cache=Cache(folder, max_bytes)."
-            ) from error
 
     def hold(self, name: str, num_bytes: int, fill: Callable[[Path], None]) -> int:
         """Returns an open descriptor of the file ``name``; while it is open the file stays.
@@ -70,6 +58,7 @@ class NodeCache:
 
         Raises:
             NoRoomError: it does not fit beside the files in use.
+            UserError: the cache's folder cannot be made.
             OSError: a full or broken local disk.
             Whatever ``fill`` raises; nothing is stored then.
         """
@@ -78,6 +67,7 @@ class NodeCache:
             descriptor = _open_and_hold(path)
             if descriptor is not None:
                 return descriptor
+            self._make_folders()
             lock = f"{xxhash.xxh3_64_intdigest(name.encode()) % _NUM_LOCKS:04d}"
             with _locked(self._locks / lock):
                 if not path.exists():  # somebody was faster
@@ -86,6 +76,16 @@ class NodeCache:
     def path(self, name: str) -> Path:
         """Returns where ``name`` lies; sure to exist only while it is held."""
         return self._files / name
+
+    def _make_folders(self) -> None:
+        try:
+            for folder in (self._files, self._unfinished, self._locks):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: the node's cache cannot be made: {error}. Give another folder: "
+                "cache=Cache(folder, max_bytes)."
+            ) from error
 
     def _download(self, path: Path, num_bytes: int, fill: Callable[[Path], None]) -> None:
         # The size stands in the name: it counts from now on, before the bytes are there.
@@ -127,7 +127,7 @@ def _open_and_hold(path: Path) -> int | None:
     """A descriptor with a shared lock on a file that is still there; None if there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter: making the folder will say so
         return None
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     if os.fstat(descriptor).st_nlink == 0:  # removed between the two calls

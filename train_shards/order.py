@@ -16,6 +16,7 @@ from train_shards.permutation import Permutation, check_num_samples, check_posit
 __all__ = [
     "BlockOrder",
     "GlobalOrder",
+    "LaneOrder",
     "MappedOrder",
     "Order",
     "SequentialOrder",
@@ -189,6 +190,51 @@ class BlockOrder:
             seed=seed,
             epoch=epoch,
         )
+
+
+class LaneOrder:
+    """Another order cut into parts, the lanes, that are read side by side.
+
+    Position p takes the next number of lane ``p mod lanes``. So a batch mixes all lanes, and where
+    the number of ranks divides ``lanes`` (and the samples consumed before), each rank, having every
+    R-th position, stays in its own lanes: what it reads, no other rank reads.
+    """
+
+    def __init__(self, order: Order, lanes: int) -> None:
+        """Wraps ``order``.
+
+        Raises:
+            UserError: fewer than one lane.
+        """
+        if lanes < 1:
+            raise UserError(f"lanes {lanes}: expected 1 or more.")
+        self.num_samples, self.lanes = order.num_samples, lanes
+        self.name = f"{order.name}:lanes{lanes}"
+        self._order = order
+        # The first lanes are one longer where the division leaves a rest.
+        self._lane_size, self._num_longer = divmod(order.num_samples, lanes)
+
+    def sample(self, position: int) -> int:
+        """Returns the sample at ``position``.
+
+        >>> order = LaneOrder(SequentialOrder(7), 3)
+        >>> [order.sample(position) for position in range(7)]
+        [0, 3, 5, 1, 4, 6, 2]
+        """
+        if not 0 <= position < self.num_samples:
+            raise IndexError(f"position {position}: expected 0 to {self.num_samples - 1}")
+        turn, lane = divmod(position, self.lanes)
+        return self._order.sample(lane * self._lane_size + min(lane, self._num_longer) + turn)
+
+    def samples(self, positions: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Returns ``sample`` of each position."""
+        turns, lanes = np.divmod(check_positions(positions, self.num_samples), self.lanes)
+        starts = lanes * self._lane_size + np.minimum(lanes, self._num_longer)
+        return self._order.samples(starts + turns)
+
+    def keyed(self, seed: int, epoch: int) -> Self:
+        """Returns the order of another seed and epoch, in as many lanes."""
+        return type(self)(self._order.keyed(seed, epoch), self.lanes)
 
 
 class MappedOrder:

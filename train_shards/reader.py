@@ -19,7 +19,14 @@ from train_shards.lowdim import LowdimTables
 from train_shards.manifest import GenerationEntry, Manifest, ShardEntry, load_manifest
 from train_shards.node_cache import Cache
 from train_shards.remote_storage import open_storage
-from train_shards.selection import EVERYTHING, Selection, Span, selected_runs, spans_of_runs
+from train_shards.selection import (
+    EVERYTHING,
+    Runs,
+    Selection,
+    Span,
+    selected_runs,
+    spans_of_runs,
+)
 from train_shards.storage import ByteRange, Storage, StoredFile, sha256_of_file
 
 __all__ = ["Place", "ShardReader"]
@@ -52,6 +59,11 @@ class Place(NamedTuple):
     def key(self) -> str:
         """The sample's key."""
         return format_key(self.episode_index, self.frame_index)
+
+    @property
+    def stop_bytes(self) -> int:
+        """End of the sample's last content in its shard."""
+        return self.offset_bytes + max(start + num_bytes for start, num_bytes in self.members)
 
 
 class ShardReader:
@@ -90,6 +102,7 @@ class ShardReader:
         self._storage = open_storage(out, cache, whole_shards=whole_shards)
         self.settings = self.manifest.settings
         self.fields = self.settings.fields
+        self._split = split
         self._held = [g for g in self.manifest.generations if split in g.indexes]
         if split not in SPLITS or not self._held:
             known = sorted({s for g in self.manifest.generations for s in g.indexes})
@@ -99,7 +112,7 @@ class ShardReader:
         self._live_before = list(accumulate((b[-1] for _, b in self._live), initial=0))
         positions = {} if selection.episodes is None else self._positions_in_tasks()
         self._runs = [
-            selected_runs(index, selection, positions, self.settings.stride)
+            selected_runs(index.episodes, selection, positions, self.settings.stride)
             for index in self._indexes
         ]
         self._before = list(accumulate((runs.before[-1] for runs in self._runs), initial=0))
@@ -127,7 +140,7 @@ class ShardReader:
         return [
             span
             for index, runs, start in zip(self._indexes, self._runs, self._before, strict=False)
-            for span in spans_of_runs(index, runs, self.settings.stride, start)
+            for span in spans_of_runs(index.episodes, runs, self.settings.stride, start)
         ]
 
     def locate(self, position: int) -> Place:
@@ -189,6 +202,26 @@ class ShardReader:
 
         self._storage.read_ranges([self._range(group) for group in groups], take)
         return contents
+
+    def prefetch(self, first: Place, last: Place) -> None:
+        """Has at hand what lies from one sample to another; may run in a thread of its own.
+
+        Raises:
+            DataError, StorageError: a remote shard cannot be downloaded.
+        """
+        begin = (first.generation, first.shard)
+        end = (last.generation, last.shard)
+        for generation, entry in enumerate(self._held):
+            for shard, shard_entry in enumerate(entry.shards):
+                if begin <= (generation, shard) <= end and shard_entry.split == self._split:
+                    file = self._shards[generation][shard]
+                    start = first.offset_bytes if (generation, shard) == begin else 0
+                    stop = last.stop_bytes if (generation, shard) == end else file.num_bytes
+                    self._storage.prefetch(ByteRange(file, start, stop))
+
+    def stored_runs(self) -> list[tuple[Index, Runs]]:
+        """Returns index and selected rows of each generation, in the order of positions."""
+        return list(zip(self._indexes, self._runs, strict=True))
 
     def row(self, place: Place) -> dict[str, Any]:
         """Returns the low-dimensional values of a sample's frame.
@@ -388,6 +421,6 @@ def _check_sha256(expected: str) -> Callable[[Path], None]:
     def check(path: Path) -> None:
         got = sha256_of_file(path)
         if got != expected:
-            raise DataError(f"{path.name}: SHA-256 {got}, the manifest says {expected}")
+            raise DataError(f"SHA-256 {got}, the manifest says {expected}")
 
     return check

@@ -22,7 +22,7 @@ from tenacity import (
     Retrying,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_random_exponential,
 )
 
 from train_shards.errors import DataError, StorageError, UserError
@@ -92,7 +92,7 @@ class RemoteStorage:
         """Asks nothing of the network yet.
 
         Raises:
-            UserError: no such protocol, or a package for it is missing; no cache folder.
+            UserError: no such protocol, or a package for it is missing.
         """
         self._url = url.rstrip("/")
         self._whole_shards = whole_shards
@@ -114,7 +114,7 @@ class RemoteStorage:
         """Returns the file's path in the node's cache; it is held there.
 
         Raises:
-            UserError: the cache is too small for it.
+            UserError: the cache is too small for it, or cannot be made.
             StorageError: the storage does not answer as it should.
             DataError: what comes is not the file that the manifest names.
         """
@@ -144,7 +144,7 @@ class RemoteStorage:
             try:
                 self._tried(first.shard.path, lambda: self._read_missing(ranges, contents, check))
             except FileNotFoundError as error:
-                raise self._gone(error, first.shard) from error
+                raise self._gone(error.args[0]) from error
         return [content for content in contents if content is not None]
 
     def prefetch(self, span: ByteRange) -> None:
@@ -180,6 +180,8 @@ class RemoteStorage:
         )
         problem: Exception | None = None
         for number, one, answer in zip(numbers, wanted, answers, strict=True):
+            if isinstance(answer, FileNotFoundError):
+                raise FileNotFoundError(one.shard.path) from answer
             if isinstance(answer, Exception):
                 problem = problem or answer
                 continue
@@ -213,21 +215,22 @@ class RemoteStorage:
         def once() -> None:
             self._filesystem().get_file(self._at(file.path), str(path))
             num_bytes = path.stat().st_size
-            if num_bytes != file.num_bytes:
+            try:
+                if num_bytes != file.num_bytes:
+                    raise DataError(f"{num_bytes} bytes, expected {file.num_bytes}")
+                file.check(path)
+            except DataError as error:
                 raise DataError(
-                    f"{self._url}/{file.path}: {num_bytes} bytes, expected {file.num_bytes}"
-                )
-            file.check(path)
+                    f"{self._url}/{file.path}: what came is damaged: {error}"
+                ) from error
 
         try:
             self._tried(file.path, once)
         except FileNotFoundError as error:
-            raise self._gone(error, file) from error
+            raise self._gone(file.path) from error
 
-    def _gone(self, error: FileNotFoundError, file: StoredFile) -> DataError:
-        return DataError(
-            f"{self._url}: {error}: {file.path} or another file of the manifest is gone."
-        )
+    def _gone(self, path: str) -> DataError:
+        return DataError(f"{self._url}/{path}: gone, but the manifest names it.")
 
     def _tried(self, path: str, once: Callable[[], _T]) -> _T:
         """What ``once`` returns, after several attempts where need be.
@@ -239,7 +242,7 @@ class RemoteStorage:
         """
         attempts = Retrying(
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential_jitter(initial=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+            wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
             retry=retry_if_exception(_may_pass),
             before_sleep=lambda state: _log_retry(f"{self._url}/{path}", state),
             reraise=True,
@@ -320,4 +323,7 @@ def _may_pass(error: BaseException) -> bool:
 
 def _log_retry(what: str, state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    _LOG.warning("%s: attempt %d of %d: %r", what, state.attempt_number, _ATTEMPTS, error)
+    _LOG.warning(
+        "%s: attempt %d of %d: %s: %s",
+        what, state.attempt_number, _ATTEMPTS, type(error).__name__, error,
+    )  # fmt: skip

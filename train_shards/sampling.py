@@ -13,9 +13,17 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from train_shards.errors import DataError, UserError
-from train_shards.order import BlockOrder, GlobalOrder, MappedOrder, Order, SequentialOrder
+from train_shards.order import (
+    BlockOrder,
+    GlobalOrder,
+    LaneOrder,
+    MappedOrder,
+    Order,
+    SequentialOrder,
+)
 from train_shards.weighted_order import GroupOrder, WeightedOrder, cumulative_weights
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "BlockOrder",
     "GlobalOrder",
     "GroupOrder",
+    "LaneOrder",
     "MappedOrder",
     "Order",
     "ResumableSampler",
@@ -190,11 +199,19 @@ class ResumableSampler:
 
     def __len__(self) -> int:
         """Number of samples that this rank still gets of the epoch."""
-        return self._num_left(self._consumed)
+        return self.num_left(self._consumed)
 
-    def _num_left(self, consumed: int) -> int:
+    def num_left(self, consumed: int) -> int:
+        """Returns how many samples this rank gets after ``consumed`` of an epoch."""
         left, size = self.num_samples - consumed, self.global_batch_size
         return (left // size if self.tail == "drop" else -(-left // size)) * self.batch_size
+
+    def positions(self, consumed: int, turns: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Returns the epoch's positions that this rank takes, ``turns`` counted after ``consumed``.
+
+        Beyond the end, where a padded tail leads, they begin again.
+        """
+        return (consumed + self.rank + turns * self.world_size) % self.num_samples
 
     def __iter__(self) -> "SamplerIterator":
         """Returns this rank's samples from ``consumed`` on; epoch and place are fixed here."""
@@ -258,7 +275,7 @@ class SamplerIterator:
         sampler = self._sampler
         self._epoch, self._begin = epoch, consumed
         self._order = sampler._order.keyed(sampler.seed, epoch)
-        self._num_given, self._num_samples = 0, sampler._num_left(consumed)
+        self._num_given, self._num_samples = 0, sampler.num_left(consumed)
         self._ahead: list[int] = []
 
     def __iter__(self) -> Self:
@@ -273,9 +290,8 @@ class SamplerIterator:
         if place == 0:
             stop = min(self._num_given + _LOOKAHEAD, self._num_samples)
             turns = np.arange(self._num_given, stop, dtype=np.int64)
-            positions = self._begin + self._sampler.rank + turns * self._sampler.world_size
-            # Beyond the end only where the tail is padded: from the beginning again.
-            self._ahead = self._order.samples(positions % self._order.num_samples).tolist()
+            positions = self._sampler.positions(self._begin, turns)
+            self._ahead = self._order.samples(positions).tolist()
         self._num_given += 1
         return self._ahead[place]
 

@@ -1,6 +1,6 @@
 """Which live samples of an index a data set serves: by task, episode and range of frames."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.errors import UserError
-from train_shards.index import LIVE, Index
-from train_shards.manifest import Manifest
+from train_shards.index import LIVE
 
 __all__ = [
     "EVERYTHING",
@@ -68,39 +67,44 @@ class Span(NamedTuple):
         return self.start + min(max(rows, 0), self.num_samples)
 
 
-def task_indices(manifest: Manifest, tasks: Sequence[int | str] | None) -> frozenset[int] | None:
+def task_indices(
+    tasks: Sequence[int | str] | None, known: Collection[int], names: Mapping[str, int]
+) -> frozenset[int] | None:
     """Returns the indices of tasks given by index or short name; None for None.
 
+    Args:
+        tasks: those asked for.
+        known: ``task_index`` of all that there are.
+        names: short name -> ``task_index``, where tasks have such names.
+
     Raises:
-        UserError: a task that the output does not have.
+        UserError: a task that is not known.
     """
     if tasks is None:
         return None
     indices = set()
     for task in tasks:
-        index = manifest.task_names.get(task) if isinstance(task, str) else task
-        if index not in manifest.tasks:
-            known = sorted(manifest.task_names) or [str(i) for i in sorted(manifest.tasks)]
-            shown = ", ".join(known[:10])
+        index = names.get(task) if isinstance(task, str) else task
+        if index is None or index not in known:
+            shown = ", ".join((sorted(names) or [str(i) for i in sorted(known)])[:10])
             raise UserError(f"tasks: no task {task!r} here; expected some of {shown}.")
         indices.add(index)
     return frozenset(indices)
 
 
 def selected_runs(
-    index: Index, selection: Selection, positions: dict[int, int], stride: int
+    episodes: NDArray[np.void], selection: Selection, positions: dict[int, int], stride: int
 ) -> Runs:
     """Returns the runs of live rows that a selection serves, adjacent ones joined.
 
     Args:
-        index: of one split of one generation.
+        episodes: ``EPISODE_DTYPE`` rows, of one split of one generation.
         selection: what to serve.
         positions: ``episode_index`` -> its position in its task.
         stride: every how manieth frame is stored.
 
     Cost: proportional to the episodes, not to the samples.
     """
-    episodes = index.episodes
     chosen = (episodes["flags"] & LIVE) != 0
     if selection.tasks is not None:
         chosen &= np.isin(episodes["task_index"], list(selection.tasks))
@@ -118,26 +122,25 @@ def selected_runs(
     return _joined(starts, lengths)
 
 
-def spans_of_runs(index: Index, runs: Runs, stride: int, start: int) -> list[Span]:
-    """Returns the spans of the episodes that ``runs`` of an index hold, in order.
+def spans_of_runs(episodes: NDArray[np.void], runs: Runs, stride: int, start: int) -> list[Span]:
+    """Returns the spans of the episodes that ``runs`` hold, in order.
 
     Args:
-        index: of one split of one generation.
-        runs: rows of it.
+        episodes: as in ``selected_runs``.
+        runs: their rows.
         stride: every how manieth frame is stored.
         start: position of the first of these rows in the data set.
 
     Cost: proportional to the episodes.
     """
-    rows = index.episodes
-    firsts = rows["row_start"].astype(np.int64)
-    stops = firsts + rows["num_rows"].astype(np.int64)
+    firsts = episodes["row_start"].astype(np.int64)
+    stops = firsts + episodes["num_rows"].astype(np.int64)
     spans = []
     for run_start, before, after in zip(runs.starts, runs.before, runs.before[1:], strict=False):
         run_stop = run_start + after - before
         begin, end = np.searchsorted(stops, run_start, "right"), np.searchsorted(firsts, run_stop)
         for row, row_first, row_stop in zip(
-            rows[begin:end], firsts[begin:end].tolist(), stops[begin:end].tolist(), strict=True
+            episodes[begin:end], firsts[begin:end].tolist(), stops[begin:end].tolist(), strict=True
         ):
             first, stop = max(row_first, run_start), min(row_stop, run_stop)
             if first < stop:

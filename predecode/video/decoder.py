@@ -1,38 +1,60 @@
-"""What a decoder is to the rest of the program, and the choice of one.
+"""What a decoder is to the rest of the program, and what all of them share.
 
 A decoder hands out pictures by rank in the file's frame table; which library decodes them is known
-only to the file that wraps it.
+only to the file that wraps it. A picture whose time is not that of its rank is an error.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predecode.errors import UserError
-from predecode.video.packets import FrameTable
-from predecode.video.pyav import PyavDecoder
+from predecode.errors import MediaError
+from predecode.video.packets import FrameTable, read_frame_table
 
-__all__ = ["BACKENDS", "Decoder", "open_decoder"]
+__all__ = ["Decoder", "SequentialDecoder", "rank_at"]
+
+F = TypeVar("F")
 
 
-class Decoder(Protocol):
-    """An open video file that decodes chosen pictures; a context manager that closes it."""
+class Decoder(ABC):
+    """An open video file that decodes chosen pictures; a context manager that closes it.
+
+    Not for several threads.
+    """
+
+    def __init__(self, path: Path, table: FrameTable | None = None) -> None:
+        """Takes the file.
+
+        Args:
+            path: A local video file.
+            table: The file's frame table if it is known; None reads it.
+
+        Raises:
+            MediaError: the file cannot be opened, or its table cannot be read.
+        """
+        self._path = path
+        self._table = read_frame_table(path) if table is None else table
+        self._is_closed = False
 
     @property
     def table(self) -> FrameTable:
         """The frame table whose ranks ``pictures`` takes."""
-        ...
+        return self._table
 
     def pictures(self, ranks: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield ``(rank, picture)`` for each rank, in order.
 
-        A picture is ``(H, W, 3)`` uint8 RGB, of the table's height and width, read-only. Pixels of
-        a row are adjacent, rows need not be. It is valid until the next step of the iteration:
-        copy it to keep it.
+        A picture is ``(H, W, 3)`` uint8 RGB, of the table's height and width, by the library's own
+        colour conversion. Pixels of a row are adjacent, rows need not be. It is to be read only,
+        and is valid until the next step of the iteration: copy it to keep it.
 
         Args:
             ranks: Positions in ``table.pts``, strictly ascending.
@@ -45,15 +67,22 @@ class Decoder(Protocol):
             Decodes from the keyframe that governs a rank up to it, and goes on from there for the
             next rank unless a whole GOP can be skipped; a later call goes on in the same way.
         """
-        ...
+        wanted = [int(rank) for rank in ranks]
+        is_ascending = all(a < b for a, b in itertools.pairwise(wanted))
+        if not is_ascending or (wanted and not 0 <= wanted[0] <= wanted[-1] < len(self._table)):
+            raise ValueError(
+                f"ranks of {self._path.name}: expected ascending ones in [0, {len(self._table)}), "
+                f"got {wanted[:10]} (at most 10 of {len(wanted)})"
+            )
+        return ((rank, self._open_picture(rank)) for rank in wanted)
 
     def close(self) -> None:
         """Close the file; closing twice is allowed."""
-        ...
+        self._is_closed = True
 
     def __enter__(self) -> Self:
         """Return the decoder itself."""
-        ...
+        return self
 
     def __exit__(
         self,
@@ -62,26 +91,96 @@ class Decoder(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Close the file."""
-        ...
+        self.close()
+
+    def _open_picture(self, rank: int) -> NDArray[np.uint8]:
+        if self._is_closed:
+            raise ValueError(f"decoder of {self._path.name} is closed")
+        return self._picture(rank)
+
+    @abstractmethod
+    def _picture(self, rank: int) -> NDArray[np.uint8]:
+        """Return the picture of one rank, proven by its pts and of the table's size."""
+
+    def _name(self, pts: int | None) -> str:
+        """A picture as messages name it, by rank and pts."""
+        rank = None if pts is None else self._table.rank_of(pts)
+        return f"picture {rank} (pts {pts})"
+
+    def _missing(self, rank: int, got: str) -> MediaError:
+        return MediaError("picture missing", self._name(int(self._table.pts[rank])), got)
+
+    def _check_size(self, name: str, width: int, height: int) -> None:
+        expected = (self._table.width, self._table.height)
+        if (width, height) != expected:
+            raise MediaError(
+                f"{name} has another size", "{}x{}".format(*expected), f"{width}x{height}"
+            )
 
 
-BACKENDS: dict[str, Callable[[Path, FrameTable | None], Decoder]] = {"pyav": PyavDecoder}
-"""Decoders by the name that a setting gives."""
+class SequentialDecoder(Decoder, Generic[F]):
+    """A decoder whose library gives one picture after the other from a keyframe on.
+
+    ``F`` is what the library gives for a decoded picture. Interleaved iterations are exact, but
+    seek at each step.
+    """
+
+    def __init__(self, path: Path, table: FrameTable | None = None) -> None:
+        """Takes the file, as ``Decoder`` does."""
+        super().__init__(path, table)
+        # The decode under way and the rank that it gave last; None: start at a keyframe.
+        self._frames: Iterator[tuple[int, F]] | None = None
+        self._rank = -1
+
+    def close(self) -> None:
+        """Close the file; closing twice is allowed."""
+        self._frames = None
+        super().close()
+
+    @abstractmethod
+    def _decode_from(self, key: int) -> Iterator[tuple[int, F]]:
+        """Yield ``(rank, frame)`` of the ``key``-th keyframe and of each picture shown after it."""
+
+    @abstractmethod
+    def _rgb(self, frame: F) -> NDArray[np.uint8]:
+        """Return ``(H, W, 3)`` uint8 RGB of a decoded picture."""
+
+    def _picture(self, rank: int) -> NDArray[np.uint8]:
+        frames = self._frames_before(rank)
+        self._frames = None  # If the picture does not come, the next one needs a fresh start.
+        for decoded, frame in frames:
+            if decoded == rank:
+                self._frames, self._rank = frames, rank
+                return self._rgb(frame)
+        raise self._missing(rank, "end of the stream")
+
+    def _frames_before(self, wanted: int) -> Iterator[tuple[int, F]]:
+        """Return a decode that has yet to give ``wanted``, the one under way if that costs no GOP.
+
+        Going on into the next GOP decodes nothing that a start at its keyframe would skip, but the
+        rest of the present one.
+        """
+        key = self._table.governing_keyframe(wanted)
+        if self._frames is not None and self._rank < wanted:
+            present = self._table.governing_keyframe(self._rank)
+            if key <= present + 1:
+                return self._frames
+        self._frames = None
+        return self._decode_from(key)
 
 
-def open_decoder(path: Path, *, backend: str = "pyav", table: FrameTable | None = None) -> Decoder:
-    """Open the video at ``path`` for decoding.
+def rank_at(table: FrameTable, time_s: float, resolution_s: Fraction) -> int | None:
+    """Return the rank of the picture whose time a library tells in seconds, None without one.
 
     Args:
-        path: A local video file.
-        backend: A name of ``BACKENDS``.
-        table: The file's frame table if it is known; None reads it.
-
-    Raises:
-        UserError: ``backend`` is not known.
-        MediaError: the file cannot be opened, or its table cannot be read.
+        table: The file's frame table.
+        time_s: What the library says: an integer number of ticks, as a float.
+        resolution_s: How far that may be from ``pts * time_base``, for what was rounded away; no
+            two pictures may be as near.
     """
-    if backend not in BACKENDS:
-        known = ", ".join(sorted(BACKENDS))
-        raise UserError(f"decoder {backend!r}: not known. Use one of: {known}.")
-    return BACKENDS[backend](path, table)
+    if not math.isfinite(time_s):
+        return None
+    ticks, tolerance = Fraction(time_s) / table.time_base, resolution_s / table.time_base
+    first = int(np.searchsorted(table.pts, math.ceil(ticks - tolerance)))
+    stop = int(np.searchsorted(table.pts, math.floor(ticks + tolerance), side="right"))
+    return first if stop - first == 1 else None

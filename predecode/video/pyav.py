@@ -5,11 +5,10 @@ damage that is concealed, threads. Identifies each picture by its integer pts al
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import av
 import numpy as np
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 
 from predecode.errors import MediaError
 from predecode.video.container import demux, open_video
-from predecode.video.packets import FrameTable, read_frame_table
+from predecode.video.decoder import SequentialDecoder
+from predecode.video.packets import FrameTable
 
 __all__ = ["PyavDecoder"]
 
@@ -46,77 +46,24 @@ _Packets: TypeAlias = Iterator["Packet[VideoStream]"]
 _Frames: TypeAlias = Iterator[tuple[int, VideoFrame]]
 
 
-class PyavDecoder:
-    """A ``Decoder`` on PyAV; the protocol says what its methods promise.
+class PyavDecoder(SequentialDecoder[VideoFrame]):
+    """A ``Decoder`` on PyAV.
 
-    Not for several threads. Interleaved iterations are exact, but seek at each step.
+    The pixels are those of ``VideoFrame.to_ndarray(format="rgb24")``, in read-only views. A picture
+    that is damaged, as far as libav notices, is an error too.
     """
 
     def __init__(self, path: Path, table: FrameTable | None = None) -> None:
-        """Open the file.
-
-        Args:
-            path: A local video file.
-            table: The file's frame table if it is known; None reads it.
-
-        Raises:
-            MediaError: the file cannot be opened, or its table cannot be read.
-        """
-        self._path = path
-        self._table = read_frame_table(path) if table is None else table
+        """Opens the file, as ``Decoder`` says."""
+        super().__init__(path, table)
         self._reformatter = VideoReformatter()
         self._file = ExitStack()
-        self._is_closed = False
-        # The decode under way and the rank that it gave last; None: start at a keyframe.
-        self._frames: _Frames | None = None
-        self._rank = -1
         self._open()
-
-    @property
-    def table(self) -> FrameTable:
-        """The frame table whose ranks ``pictures`` takes."""
-        return self._table
 
     def close(self) -> None:
         """Close the file; closing twice is allowed."""
-        self._frames = None
-        self._is_closed = True
+        super().close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        """Return the decoder itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
-
-    def pictures(self, ranks: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yield ``(rank, (H, W, 3) uint8 RGB)`` for each rank, as ``Decoder.pictures`` says.
-
-        The pixels are those of ``VideoFrame.to_ndarray(format="rgb24")``.
-
-        Raises:
-            MediaError: a picture cannot be decoded, is missing, is damaged as far as libav
-                notices, has a size or a pts that the table does not have, or no keyframe before it.
-            ValueError: ranks that do not ascend or lie outside the table, or a closed decoder.
-
-        Cost:
-            Decodes each picture from a keyframe on; converts only the wanted ones to RGB.
-        """
-        wanted = [int(rank) for rank in ranks]
-        is_ascending = all(a < b for a, b in itertools.pairwise(wanted))
-        if not is_ascending or (wanted and not 0 <= wanted[0] <= wanted[-1] < len(self._table)):
-            raise ValueError(
-                f"ranks of {self._path.name}: expected ascending ones in [0, {len(self._table)}), "
-                f"got {wanted[:10]} (at most 10 of {len(wanted)})"
-            )
-        return ((rank, self._rgb(self._frame(rank))) for rank in wanted)
 
     def _open(self) -> None:
         """Open the file, in place of an open one, and stand at its start."""
@@ -131,33 +78,7 @@ class PyavDecoder:
         strictness = ERR_DETECT.get(self._table.codec_name, ERR_DETECT_DEFAULT)
         codec.options = {"err_detect": strictness}
 
-    def _frame(self, wanted: int) -> VideoFrame:
-        """Return the decoded picture of one rank."""
-        if self._is_closed:
-            raise ValueError(f"decoder of {self._path.name} is closed")
-        frames = self._frames_before(wanted)
-        self._frames = None  # If the picture does not come, the next one needs a fresh start.
-        for rank, frame in frames:
-            if rank == wanted:
-                self._frames, self._rank = frames, rank
-                return frame
-        raise self._missing(wanted, "end of the stream")
-
-    def _missing(self, rank: int, got: str) -> MediaError:
-        return MediaError("picture missing", self._name(int(self._table.pts[rank])), got)
-
-    def _frames_before(self, wanted: int) -> _Frames:
-        """Return a decode that has yet to give ``wanted``, the one under way if that costs no GOP.
-
-        Going on into the next GOP decodes nothing that a start at its keyframe would skip, but the
-        rest of the present one.
-        """
-        key = self._table.governing_keyframe(wanted)
-        if self._frames is not None and self._rank < wanted:
-            present = self._table.governing_keyframe(self._rank)
-            if key <= present + 1:
-                return self._frames
-        self._frames = None
+    def _decode_from(self, key: int) -> _Frames:
         return self._decode(self._packets_from(key), key)
 
     def _packets_from(self, key: int) -> _Packets:
@@ -229,13 +150,7 @@ class PyavDecoder:
             raise MediaError(
                 f"{self._name(frame.pts)} is damaged", "whole data", "concealed errors"
             )
-        size, expected = (frame.width, frame.height), (self._table.width, self._table.height)
-        if size != expected:
-            raise MediaError(
-                f"{self._name(frame.pts)} has another size",
-                "{}x{}".format(*expected),
-                "{}x{}".format(*size),
-            )
+        self._check_size(self._name(frame.pts), frame.width, frame.height)
         return rank
 
     def _rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
@@ -262,8 +177,3 @@ class PyavDecoder:
 
     def _keyframe_pts(self, key: int) -> int:
         return int(self._table.pts[self._table.keyframe_ranks[key]])
-
-    def _name(self, pts: int | None) -> str:
-        """A picture as messages name it, by rank and pts."""
-        rank = None if pts is None else self._table.rank_of(pts)
-        return f"picture {rank} (pts {pts})"

@@ -27,7 +27,7 @@ def test_stride_stores_every_nth_frame_and_all_rows(b1k_root: Path, tmp_path: Pa
         for episode_index, length in ((10, 120), (490010, 501), (490040, 90))
         for frame in range(0, length, 7)
     ]
-    reader = dataset._open_reader()
+    reader = dataset.open_reader()
     columns = reader._tables[0].columns(0, 0)
     assert columns["action"].shape == (120, 23)  # low-dimensional data stay at full rate
 

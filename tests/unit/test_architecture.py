@@ -9,22 +9,25 @@ ROOT = Path(__file__).parents[2]
 
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
-    "__main__", "cli", "output_check", "verification", "picture_check", "job", "output", "manifest",
+    "__main__", "cli", "canary", "online", "open_episodes",
+    "output_check", "verification", "picture_check", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
     "sources.registry", "sources.b1k", "sources.videos", "sources.tables", "sources.episode",
     "sources.sample", "sources.sample_annotations", "sources.sample_metadata",
     "sources.sample_tables", "sources.sample_video", "sources.sample_pictures",
     "sources.sample_layout", "sources.barcode",
-    "probe", "video.probe", "video.decoder", "video.pyav", "video.packets", "video.mp4_tables",
+    "probe", "video.probe", "video.backends", "video.video_reader", "video.video_reader_worker",
+    "video.torchcodec", "video.pyav", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
+    "__main__", "launch", "feeding", "feed_line", "run_folder", "replace", "lerobot",
+    "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
     "skill_weights", "frame_texts", "orchestrators", "metadata_files", "prompts", "phrases",
-    "sampling", "weighted_order", "order",
-    "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
+    "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
+    "dataset", "items", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
     "errors",
 ]  # fmt: skip
@@ -46,9 +49,13 @@ DOORS = {
         "predecode/video/pyav.py",
     ],
     "wandb": [],
-    "torch": ["train_shards/behavior.py"],
-    "torchcodec": [],
-    "torchvision": [],
+    "torch": [
+        "predecode/video/video_reader_worker.py",
+        "train_shards/behavior.py",
+        "train_shards/stream.py",
+    ],
+    "torchcodec": ["predecode/video/torchcodec.py"],
+    "torchvision": ["predecode/video/video_reader_worker.py"],
     "pickle": [],
 }
 

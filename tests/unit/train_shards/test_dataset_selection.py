@@ -200,7 +200,7 @@ def damaged(out: Path, tmp_path: Path) -> Path:
     import shutil
 
     copy = Path(shutil.copytree(out, tmp_path / "damaged"))
-    reader = ShardDataset(copy)._open_reader()
+    reader = ShardDataset(copy).open_reader()
     sound = reader.read([reader.locate(0)], ["head.png"])[0][0]
     for position in (5, 6):
         place = reader.locate(position)

@@ -25,7 +25,7 @@ def rss_anon_bytes():
 before = rss_anon_bytes()
 started = time.perf_counter()
 index = Index(Path(sys.argv[1]), 4)
-runs = selected_runs(index, EVERYTHING, {}, 1)
+runs = selected_runs(index.episodes, EVERYTHING, {}, 1)
 open_s = time.perf_counter() - started
 draw = random.Random(0)
 positions = [draw.randrange(runs.before[-1]) for _ in range(20_000)]

@@ -108,7 +108,7 @@ def test_weights_are_normalised_and_part_of_the_digest() -> None:
     assert mixed().sample_weights == [0.5, 0.5]
     assert mixed().digest == mixed().digest
     assert mixed(sample_weights=[1, 3]).digest != mixed().digest
-    assert mixed(sample_weights=[0, 1]).order.sample(0) >= 2000
+    assert mixed(sample_weights=[0, 1]).sampling_order.sample(0) >= 2000
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_no_members_are_refused() -> None:
 def test_a_member_without_any_weight_is_refused() -> None:
     nothing = Member("b", 30, [WeightGroup(0.0, [(0, 30)])])
     with pytest.raises(UserError, match="every frame of a member has weight 0"):
-        _ = MultiBehaviorLeRobotDataset([Member("a", 9), nothing]).order
+        _ = MultiBehaviorLeRobotDataset([Member("a", 9), nothing]).sampling_order
 
 
 def test_members_that_read_the_same_output_are_told(caplog: pytest.LogCaptureFixture) -> None:

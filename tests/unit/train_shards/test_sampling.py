@@ -24,6 +24,7 @@ from train_shards.sampling import (
     BlockOrder,
     GlobalOrder,
     GroupOrder,
+    LaneOrder,
     MappedOrder,
     Order,
     ResumableSampler,
@@ -63,7 +64,9 @@ def covering_orders(draw: st.DrawFn) -> Order:
             epoch=epoch,
         ),
     ]
-    return draw(st.sampled_from(orders))
+    order = draw(st.sampled_from(orders))
+    lanes = draw(st.none() | st.integers(1, 20))
+    return order if lanes is None else LaneOrder(order, lanes)
 
 
 def in_steps(
@@ -213,6 +216,7 @@ def test_block_order_reads_few_blocks_at_a_time_and_mixes_them() -> None:
         GlobalOrder(50),
         BlockOrder(50, block_size=7),
         MappedOrder(GlobalOrder(50), np.arange(50)),
+        LaneOrder(GlobalOrder(50), 7),
         GroupOrder([1], [[(0, 9)]], num_draws=50),
         WeightedOrder(cumulative_weights(np.ones(9)), num_draws=50),
     ],
@@ -225,12 +229,33 @@ def test_a_position_outside_is_an_index_error(order: Order, position: int) -> No
         order.samples(np.array([0, position]))
 
 
+@given(
+    num_samples=st.integers(1, 500), world_size=st.integers(1, 8), per_rank=st.integers(1, 5),
+    steps=st.integers(0, 9),
+)  # fmt: skip
+def test_a_rank_stays_in_its_lanes(
+    num_samples: int, world_size: int, per_rank: int, steps: int
+) -> None:
+    """Lanes are consecutive parts, the longer ones first, and each is read in order."""
+    lanes = world_size * per_rank
+    parts = [part.tolist() for part in np.array_split(np.arange(num_samples), lanes)]
+    order = LaneOrder(SequentialOrder(num_samples), lanes)
+    consumed = min(steps * world_size, num_samples)
+    for rank in range(world_size):
+        own = [sample for part in parts[rank::world_size] for sample in part]
+        taken = [order.sample(p) for p in range(consumed + rank, num_samples, world_size)]
+        assert set(taken) <= set(own)
+    assert [order.sample(p) for p in range(0, num_samples, lanes)] == parts[0]
+
+
 def test_impossible_orders_are_refused() -> None:
     for make in (SequentialOrder, GlobalOrder, BlockOrder):
         with pytest.raises(UserError, match="num_samples 0: expected 1 to"):
             make(0)
     with pytest.raises(UserError, match="block_size 0: expected 1 or more"):
         BlockOrder(5, block_size=0)
+    with pytest.raises(UserError, match="lanes 0: expected 1 or more"):
+        LaneOrder(GlobalOrder(5), 0)
     with pytest.raises(UserError, match="window_blocks -1: expected 1 or more"):
         BlockOrder(5, window_blocks=-1)
     tables: list[Any] = [np.arange(4), np.ones(5), np.ones((5, 1), int)]

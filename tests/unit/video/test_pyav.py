@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from predecode.errors import MediaError, UserError
+from predecode.errors import MediaError
 from predecode.video import pyav
-from predecode.video.decoder import BACKENDS, Decoder, open_decoder
+from predecode.video.backends import open_decoder
+from predecode.video.decoder import Decoder
 from predecode.video.packets import FrameTable, read_frame_table
 from tests.support.media import HEIGHT_PX, MEDIA, NASA_MP4, WIDTH_PX, read_number
 from tests.unit.video.reference import require_nasa, sequential
@@ -350,12 +351,6 @@ def test_a_closed_decoder_says_so(media: MakeMedia) -> None:
     decoder.close()
     with pytest.raises(ValueError, match=r"decoder of h264\.mp4 is closed"):
         next(pictures)
-
-
-def test_the_choice_of_a_decoder(media: MakeMedia) -> None:
-    assert set(BACKENDS) == {"pyav"}
-    with pytest.raises(UserError, match=r"decoder 'nvdec': not known\. Use one of: pyav\."):
-        open_decoder(media("h264"), backend="nvdec")
 
 
 def test_nothing_stays_open(media: MakeMedia, tmp_path: Path) -> None:

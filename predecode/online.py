@@ -1,0 +1,319 @@
+"""The on-line data set: the items that shards would hold, decoded now.
+
+For proving that shards change nothing, and for reading data that nobody decoded yet.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from predecode.config import parse_size
+from predecode.errors import DataError, EpisodeError, EpisodeFault, UserError
+from predecode.open_episodes import KnownEpisode, OpenEpisodes
+from predecode.source_check import CheckedEpisode, check_episode
+from predecode.sources.episode import Episode, Source
+from predecode.sources.registry import open_source
+from predecode.video.backends import choose_backend, load_backend
+from train_shards.format import picture_size
+from train_shards.index import EPISODE_DTYPE, LIVE, row_of_position
+from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
+from train_shards.lowdim import row_of
+from train_shards.selection import (
+    Selection,
+    Span,
+    selected_runs,
+    spans_of_runs,
+    task_indices,
+)
+
+__all__ = ["OnlineDataset"]
+
+_LOG = logging.getLogger(__name__)
+_DIGEST_DIGITS = 16
+
+
+class _OnlineFrame(NamedTuple):
+    """A sample by where it comes from."""
+
+    row: int
+    """Among all samples of the source."""
+    episode: int
+    """Among the episodes that passed the source check."""
+    episode_index: int
+    frame_index: int
+    task_index: int
+    num_frames: int
+
+
+class OnlineDataset(ItemDataset):
+    """Items of a source by position, as ``train_shards.dataset.ShardDataset`` gives them.
+
+    ``OnlineDataset(root)[i]`` equals ``ShardDataset(out)[i]`` key by key where ``out`` is a whole
+    output of ``root``, in one generation and one split, at the same size and stride; to the bit if
+    its codec is lossless and both decode with PyAV.
+
+    Decoders have one thread and are opened when a process first reads; a pickled data set carries
+    none of them, safe under fork and spawn. Reading in order decodes each picture once; a batch
+    (``__getitems__``) decodes each GOP at most once; any other picture costs its GOP up to it.
+
+    An episode that the source check refuses is left out and logged, as a job leaves it out. A fault
+    that only decoding finds raises: a job would have quarantined that episode as a whole.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        src: str = "b1k",
+        backend: str | None = None,
+        backend_python: Mapping[str, str] | None = None,
+        size: str = "224",
+        stride: int = 1,
+        tasks: Sequence[int | str] | None = None,
+        episodes: Sequence[int] | None = None,
+        frames: tuple[int, int] | None = None,
+        cameras: Sequence[str] | None = None,
+        delta_timestamps: Mapping[str, Sequence[float]] | None = None,
+        image_layout: Literal["HWC", "CHW"] = "HWC",
+        image_dtype: Literal["uint8", "float32"] = "uint8",
+        image_transforms: Callable[[NDArray[Any]], Any] | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        """Reads the metadata and checks every episode, whatever is selected.
+
+        Args:
+            root: folder of the source's data.
+            src: kind of source: ``b1k``, ``videos``.
+            backend: decoder: ``pyav``, ``torchcodec`` or ``video_reader``; None takes
+                ``$B1K_VIDEO_BACKEND``, else ``pyav``.
+            backend_python: ``video_reader`` -> a Python interpreter that has it.
+            size: of pictures, as ``predecode run --size``.
+            stride: every ``stride``-th frame is a sample, from an episode's first.
+            tasks: as in ``ShardDataset``, as all that follow.
+            episodes: positions within each task's episodes.
+            frames: ``[start, stop)`` of each episode.
+            cameras: those to decode.
+            delta_timestamps: key -> seconds from the item's frame.
+            image_layout: order of the axes of images.
+            image_dtype: ``float32`` divides by 255.
+            image_transforms: applied to each image.
+            on_error: ``skip`` serves the next sample for one that cannot be decoded.
+
+        Raises:
+            UserError: no data here, a decoder that is not known or cannot be loaded, no such task,
+                camera or column, nothing selected, or a value that is not allowed.
+            DataError: the first selected episode's table cannot be read.
+
+        Cost: opens all files of all episodes, about 10 ms an episode on a local disk.
+        """
+        self._backend = choose_backend(backend)
+        self._backend_python = dict(backend_python or {})
+        load_backend(self._backend, self._backend_python)
+        source = open_source(src, Path(root))
+        if stride < 1:
+            raise UserError(f"stride {stride}: expected 1 or more.")
+        rates = {episode.fps for episode in source.episodes}
+        options = ItemOptions(
+            cameras, delta_timestamps, image_layout, image_dtype, image_transforms, on_error
+        )
+        super().__init__(
+            options,
+            cameras=tuple(sorted(source.cameras)),
+            fps=next(iter(rates)) if len(rates) == 1 else None,
+            stride=stride,
+        )
+        self.root, self._src = source.root, src
+        self._size, self._stride = picture_size(parse_size(size)), stride
+        self._tasks = dict(sorted((e.task_index, e.task) for e in source.episodes))
+        self._task_names = {e.task_name: e.task_index for e in source.episodes if e.task_name}
+        self.faults: list[EpisodeFault] = []
+        """Why episodes are left out."""
+        checked = self._check(source)
+        self._episodes = _episode_rows(checked, stride)
+        self._digests = np.array(
+            [[i.digest[:_DIGEST_DIGITS] for i in c.inputs[-len(source.cameras) :]] for c in checked]
+        ).reshape(-1, len(source.cameras))  # (episodes, cameras in sorted order)
+        self._runs = selected_runs(
+            self._episodes,
+            Selection(
+                task_indices(tasks, self._tasks, self._task_names),
+                None if episodes is None else frozenset(episodes),
+                frames,
+            ),
+            _positions_in_tasks(source.episodes),
+            stride,
+        )
+        self.digest = _digest(checked, stride, str(self._runs))
+        """Names the samples and their order, by the paths in the root and what is in the files."""
+        if not len(self):
+            raise UserError(f"{self.root}: tasks, episodes and frames select no sample.")
+        self._opened: OpenEpisodes | None = None
+        self._source: dict[int, Episode] = {}
+        self._process_id = -1
+        self._check_columns(self._open().columns(self._known(self._frame(0).episode)))
+
+    def __len__(self) -> int:
+        """Number of samples that can be read."""
+        return self._runs.before[-1]
+
+    def spans(self) -> list[Span]:
+        """Returns where each episode's samples stand."""
+        return spans_of_runs(self._episodes, self._runs, self._stride, 0)
+
+    def close(self) -> None:
+        """Closes every file; reading opens them again."""
+        if self._opened is not None and self._process_id == os.getpid():
+            self._opened.close()
+        self._opened = None
+
+    def _check(self, source: Source) -> list[CheckedEpisode]:
+        """The episodes that hold what their metadata say."""
+        checked = []
+        for episode in source.episodes:
+            try:
+                checked.append(check_episode(source.root, episode, tuple(sorted(source.cameras))))
+            except EpisodeError as error:
+                _LOG.warning("left out: %s", error)
+                self.faults.append(error.fault)
+        return checked
+
+    def _items(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """One batch, its frames grouped by video."""
+        frames = [self._frame(position) for position in positions]
+        items = [self._rows(frame) for frame in frames]
+        images = self._images(frames)
+        return [item | own for item, own in zip(items, images, strict=True)]
+
+    def _rows(self, frame: _OnlineFrame) -> dict[str, Any]:
+        """Everything of an item but its images."""
+        columns = self._open().columns(self._known(frame.episode))
+
+        def rows(column: str, frames: NDArray[np.int64]) -> NDArray[Any]:
+            if column not in columns:
+                raise DataError(
+                    f"episode {frame.episode_index:08d}: no column {column!r}; "
+                    f"it has {', '.join(columns)}."
+                )
+            values: NDArray[Any] = columns[column][frames]
+            return values
+
+        item = self._values(frame, row_of(columns, frame.frame_index), rows, frame.row)
+        item["task"] = self._tasks[frame.task_index]
+        return item
+
+    def _images(self, frames: list[_OnlineFrame]) -> list[dict[str, Any]]:
+        """The images of a batch, by key of the item."""
+        wanted: dict[tuple[int, str], set[int]] = {}
+        for frame in frames:
+            for camera in self.cameras:
+                ahead = self._frames_ahead(frame, camera)
+                shown = self._image_frames(frame, camera)
+                wanted.setdefault((frame.episode, camera), set()).update(shown, ahead)
+        pictures = {
+            (episode, camera): self._open().pictures(self._known(episode), camera, sorted(numbers))
+            for (episode, camera), numbers in sorted(wanted.items())
+        }
+        images = []
+        for frame in frames:
+            stacks = {
+                IMAGE_KEY + camera: [
+                    self._arranged(pictures[frame.episode, camera][number].copy())
+                    for number in self._image_frames(frame, camera)
+                ]
+                for camera in self.cameras
+            }
+            images.append(self._finished(frame, stacks))
+        return images
+
+    def _frames_ahead(self, frame: _OnlineFrame, camera: str) -> range:
+        """Frames up to the end of a window that looks ahead: the next positions will want them."""
+        offsets = self._offsets.get(IMAGE_KEY + camera)
+        if offsets is None or offsets.max() <= 0:
+            return range(0)
+        stop = min(frame.frame_index + int(offsets.max()) + 1, frame.num_frames)
+        return range(frame.frame_index, stop)
+
+    def _num_recent(self) -> int:
+        """Pictures of a video that items in order use more than once, and one."""
+        windows = [self._offsets.get(IMAGE_KEY + camera) for camera in self.cameras]
+        spans = [max(int(w.max()), 0) - min(int(w.min()), 0) for w in windows if w is not None]
+        return 1 + max(spans, default=0)
+
+    def _frame(self, position: int) -> _OnlineFrame:
+        row = row_of_position(position, *self._runs)
+        episode = int(np.searchsorted(self._episodes["row_start"], row, side="right")) - 1
+        record = self._episodes[episode]
+        return _OnlineFrame(
+            row=row,
+            episode=episode,
+            episode_index=int(record["episode_index"]),
+            frame_index=(row - int(record["row_start"])) * self._stride,
+            task_index=int(record["task_index"]),
+            num_frames=int(record["num_frames"]),
+        )
+
+    def _known(self, episode: int) -> KnownEpisode:
+        self._open()
+        record = self._episodes[episode]
+        found = self._source[int(record["episode_index"])]
+        digests = dict(zip(sorted(found.videos), self._digests[episode].tolist(), strict=True))
+        return KnownEpisode(found, int(record["num_frames"]), digests)
+
+    def _open(self) -> OpenEpisodes:
+        """This process's open files; a fork leaves its parent's alone."""
+        if self._opened is None or self._process_id != os.getpid():
+            source = open_source(self._src, self.root)
+            self._source = {episode.episode_index: episode for episode in source.episodes}
+            self._opened = OpenEpisodes(
+                self.root,
+                load_backend(self._backend, self._backend_python),
+                size=self._size,
+                num_cameras=len(self.cameras),
+                num_recent=self._num_recent(),
+            )
+            self._process_id = os.getpid()
+        return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves open files and the source's metadata behind."""
+        return {**self.__dict__, "_opened": None, "_source": {}}
+
+
+def _episode_rows(checked: Sequence[CheckedEpisode], stride: int) -> NDArray[np.void]:
+    """The episodes as an index would list them, one row for each sample."""
+    episodes = np.zeros(len(checked), EPISODE_DTYPE)
+    row = 0
+    for record, one in zip(episodes, checked, strict=True):
+        num_rows = len(range(0, one.num_frames, stride))
+        record["episode_index"] = one.episode.episode_index
+        record["task_index"] = one.episode.task_index
+        record["row_start"], record["num_rows"] = row, num_rows
+        record["num_frames"], record["flags"] = one.num_frames, LIVE
+        row += num_rows
+    return episodes
+
+
+def _positions_in_tasks(episodes: Sequence[Episode]) -> dict[int, int]:
+    """``episode_index`` -> position among its task's episodes, ascending; faulty ones count."""
+    by_task: dict[int, list[int]] = {}
+    for episode in episodes:
+        by_task.setdefault(episode.task_index, []).append(episode.episode_index)
+    return {
+        episode_index: position
+        for ids in by_task.values()
+        for position, episode_index in enumerate(ids)
+    }
+
+
+def _digest(checked: Sequence[CheckedEpisode], stride: int, runs: str) -> str:
+    digest = xxhash.xxh3_128(f"online:{stride}:{runs};".encode())
+    for one in checked:
+        digest.update(f"{one.episode.episode_index}:{one.num_frames}:".encode())
+        digest.update("".join(f"{i.path}:{i.digest};" for i in one.inputs).encode())
+    return digest.hexdigest()

@@ -1,0 +1,161 @@
+"""Episodes open for reading in one process: rows and pictures by frame, decoded when asked for.
+
+Owns the bounds on what is held: decoders, decoded pictures, tables.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predecode.errors import MediaError, episode_error
+from predecode.images.resize import resize_with_pad
+from predecode.sources.episode import Episode
+from predecode.sources.tables import check_timestamps, read_rows
+from predecode.video.backends import OpenDecoder
+from predecode.video.decoder import Decoder
+from predecode.video.packets import read_frame_table
+from train_shards.lowdim import column_views
+
+__all__ = ["KnownEpisode", "OpenEpisodes"]
+
+OPEN_EPISODES = 4
+"""Whose decoders stay open, one a camera: one of 720 pixels holds about 20 MB."""
+TABLES = 16
+"""Whose rows stay in memory: about 1.2 kB a frame."""
+
+
+class KnownEpisode(NamedTuple):
+    """An episode that passed the source check."""
+
+    episode: Episode
+    num_frames: int
+    digests: Mapping[str, str]
+    """Camera -> the first hex digits of its frame table's digest at that time."""
+
+
+class _Stream(NamedTuple):
+    """One camera of one episode: its decoder, and the pictures decoded last, by frame."""
+
+    decoder: Decoder
+    recent: OrderedDict[int, NDArray[np.uint8]]
+
+
+class OpenEpisodes:
+    """Rows and pictures of episodes; forgets those used longest ago."""
+
+    def __init__(
+        self,
+        root: Path,
+        open_video: OpenDecoder,
+        *,
+        size: tuple[int, int] | None,
+        num_cameras: int,
+        num_recent: int,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            root: folder of the data set.
+            open_video: what ``load_backend`` returned.
+            size: ``(h, w)`` of pictures; None for native ones.
+            num_cameras: decoders that one episode needs.
+            num_recent: pictures of each open video that are kept.
+        """
+        self._root, self._open_video, self._size = root, open_video, size
+        self._num_recent = num_recent
+        self._num_streams = OPEN_EPISODES * num_cameras
+        self._streams: OrderedDict[tuple[int, str], _Stream] = OrderedDict()
+        self._tables: OrderedDict[int, dict[str, Any]] = OrderedDict()
+
+    def columns(self, known: KnownEpisode) -> dict[str, Any]:
+        """Returns an episode's columns as read-only arrays ``(T,)`` or ``(T, n)``.
+
+        Raises:
+            EpisodeError: the table cannot be read, or its rows are not those of the frames.
+
+        Cost: reads the episode's table, unless it is held.
+        """
+        episode = known.episode
+        columns = self._tables.get(episode.episode_index)
+        if columns is None:
+            table = read_rows(self._root, episode, known.num_frames, None, task_info=False)
+            if "timestamp" in table.column_names:
+                check_timestamps(episode, table["timestamp"].to_numpy())
+            (batch,) = table.combine_chunks().to_batches()
+            columns = column_views(batch)
+            self._tables[episode.episode_index] = columns
+            if len(self._tables) > TABLES:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end(episode.episode_index)
+        return columns
+
+    def pictures(
+        self, known: KnownEpisode, camera: str, frames: Sequence[int]
+    ) -> dict[int, NDArray[np.uint8]]:
+        """Returns one camera's pictures at some frames, ``(h, w, 3)`` uint8 RGB, not to be changed.
+
+        Args:
+            known: the episode.
+            camera: one of its cameras.
+            frames: strictly ascending.
+
+        Raises:
+            EpisodeError: the video is not what it was, or a picture cannot be decoded.
+
+        Cost: as ``Decoder.pictures``; each GOP is decoded at most once, and not again where a later
+            call goes on in it.
+        """
+        span = known.episode.videos[camera]
+        try:
+            stream = self._stream(known, camera)
+            found = {frame: stream.recent[frame] for frame in frames if frame in stream.recent}
+            missing = [span.start + frame for frame in frames if frame not in found]
+            for rank, picture in stream.decoder.pictures(missing):
+                # A copy: a native picture may be the decoder's own memory.
+                image = np.array(resize_with_pad(picture, self._size))
+                found[rank - span.start] = stream.recent[rank - span.start] = image
+                if len(stream.recent) > self._num_recent:
+                    stream.recent.popitem(last=False)
+        except MediaError as error:
+            self._drop(known, camera)
+            problem, expected, got = error.args
+            raise episode_error(
+                known.episode.episode_index, span.path, problem, expected, got, camera
+            ) from error
+        return found
+
+    def close(self) -> None:
+        """Closes every file."""
+        for stream in self._streams.values():
+            stream.decoder.close()
+        self._streams.clear()
+        self._tables.clear()
+
+    def _stream(self, known: KnownEpisode, camera: str) -> _Stream:
+        key = (known.episode.episode_index, camera)
+        stream = self._streams.get(key)
+        if stream is None:
+            span = known.episode.videos[camera]
+            path = self._root / span.path
+            table = read_frame_table(path, span.stream_index)
+            if not table.digest.startswith(known.digests[camera]):
+                raise MediaError(
+                    "file changed since the data set was opened",
+                    f"digest {known.digests[camera]}…",
+                    table.digest,
+                )
+            stream = _Stream(self._open_video(path, table), OrderedDict())
+            self._streams[key] = stream
+            if len(self._streams) > self._num_streams:
+                self._streams.popitem(last=False)[1].decoder.close()
+        self._streams.move_to_end(key)
+        return stream
+
+    def _drop(self, known: KnownEpisode, camera: str) -> None:
+        stream = self._streams.pop((known.episode.episode_index, camera), None)
+        if stream is not None:
+            stream.decoder.close()

@@ -1,0 +1,133 @@
+"""The choice of a decoder: which library, and under which Python.
+
+A library is loaded when it is chosen, so that a node that decodes with PyAV needs no torch.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from predecode.errors import UserError
+from predecode.video.decoder import Decoder
+from predecode.video.packets import FrameTable
+from predecode.video.pyav import PyavDecoder
+from predecode.video.video_reader import VideoReaderDecoder, WorkerError, start_worker
+
+__all__ = [
+    "BACKENDS",
+    "OpenDecoder",
+    "choose_backend",
+    "load_backend",
+    "open_decoder",
+    "parse_backend_python",
+]
+
+BACKENDS = ("pyav", "torchcodec", "video_reader")
+VARIABLE = "B1K_VIDEO_BACKEND"
+_REMOTE = "video_reader"
+
+OpenDecoder: TypeAlias = Callable[[Path, FrameTable | None], Decoder]
+"""Opens a local video file; None reads its frame table."""
+
+_HELP_TORCHCODEC = (
+    "It needs torch, a release of torchcodec that fits it (0.13 goes with torch 2.13), and "
+    "FFmpeg's shared libraries (Debian: apt install ffmpeg): pip install 'predecode[torchcodec]'."
+)
+_HELP_VIDEO_READER = (
+    "PyPI's wheels of torchvision do not contain video_reader, and from 0.26 on its class is gone. "
+    "Debian's package has it: apt install python3-torchvision, then "
+    "--backend-python video_reader=/usr/bin/python3 "
+    "(in Python: backend_python={'video_reader': '/usr/bin/python3'})."
+)
+
+
+def choose_backend(name: str | None = None) -> str:
+    """Returns the decoder to use: ``name``, else ``$B1K_VIDEO_BACKEND``, else ``pyav``.
+
+    Raises:
+        UserError: not one of ``BACKENDS``.
+    """
+    asked = os.environ.get(VARIABLE) if name is None else name
+    chosen = asked or "pyav"
+    if chosen not in BACKENDS:
+        origin = f" (${VARIABLE})" if name is None else ""
+        raise UserError(
+            f"decoder {chosen!r}{origin}: not known. Use one of: {', '.join(BACKENDS)}."
+        )
+    return chosen
+
+
+def parse_backend_python(words: Iterable[str]) -> dict[str, str]:
+    """Returns interpreters by decoder, from words ``<decoder>=<python>``.
+
+    Raises:
+        UserError: another form, or a decoder that runs under no other Python.
+
+    >>> parse_backend_python(["video_reader=/usr/bin/python3"])
+    {'video_reader': '/usr/bin/python3'}
+    """
+    pythons = {}
+    for word in words:
+        name, _, python = word.partition("=")
+        if not python:
+            raise UserError(f"--backend-python {word}: expected {_REMOTE}=<path of a python>.")
+        pythons[name] = python
+    _check_pythons(pythons)
+    return pythons
+
+
+def load_backend(name: str, pythons: Mapping[str, str] | None = None) -> OpenDecoder:
+    """Returns what opens a file with a decoder, which is loaded now.
+
+    Args:
+        name: one of ``BACKENDS``.
+        pythons: ``video_reader`` -> the interpreter that has it; without one, this one.
+
+    Raises:
+        UserError: the decoder is not known or cannot be loaded; the message says why and what
+            would help.
+    """
+    pythons = pythons or {}
+    _check_pythons(pythons)
+    name = choose_backend(name)
+    try:
+        if name == "torchcodec":
+            from predecode.video.torchcodec import TorchcodecDecoder
+
+            return TorchcodecDecoder
+        if name == "video_reader":
+            python = pythons.get(name, sys.executable)
+            start_worker(python)
+            return partial(VideoReaderDecoder, python)
+    except (ImportError, RuntimeError, OSError, WorkerError) as error:
+        # torchcodec tells of each FFmpeg that it tried; the last line says what it came to.
+        reason = str(error).strip().split("\n", 1)[0].rstrip(".")
+        advice = _HELP_TORCHCODEC if name == "torchcodec" else _HELP_VIDEO_READER
+        raise UserError(f"decoder {name!r}: cannot be loaded: {reason}. {advice}") from error
+    return PyavDecoder
+
+
+def open_decoder(path: Path, *, backend: str = "pyav", table: FrameTable | None = None) -> Decoder:
+    """Open the video at ``path`` for decoding.
+
+    Args:
+        path: A local video file.
+        backend: One of ``BACKENDS``.
+        table: The file's frame table if it is known; None reads it.
+
+    Raises:
+        UserError: ``backend`` is not known or cannot be loaded.
+        MediaError: the file cannot be opened, or its table cannot be read.
+    """
+    return load_backend(backend)(path, table)
+
+
+def _check_pythons(pythons: Mapping[str, str]) -> None:
+    strangers = sorted(set(pythons) - {_REMOTE})
+    if strangers:
+        raise UserError(
+            f"backend_python {strangers[0]!r}: only {_REMOTE} runs under another Python."
+        )

@@ -1,0 +1,126 @@
+"""A server that speaks S3 on loopback (moto's), with faults on order."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+BUCKET = "predecode-tests"
+
+
+@dataclass
+class Fault:
+    """What happens to some downloads."""
+
+    kind: str
+    """``slow``, ``hang``, ``cut``, ``error``, ``denied`` or ``wrong``."""
+    path: str
+    """Part of the name of the objects."""
+    times: int = 10**9
+    """How many downloads it hits."""
+
+
+@dataclass
+class S3:
+    """A running server; the bucket ``BUCKET`` is empty at first."""
+
+    port: int
+    faults: list[Fault] = field(default_factory=list)
+    downloads: list[str] = field(default_factory=list)
+    """Name and range of each object that was asked for, in order."""
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def upload(self, folder: Path, prefix: str) -> str:
+        """Puts every file under ``folder`` into the bucket; returns the s3 URL of the prefix."""
+        client = boto3.client("s3", endpoint_url=self.endpoint, **KEYS)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        assert files
+        for path in files:
+            key = f"{prefix}/{path.relative_to(folder).as_posix()}"
+            client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes(), ACL="public-read")
+        client.close()
+        return f"s3://{BUCKET}/{prefix}"
+
+    def downloads_of(self, part: str) -> list[str]:
+        return [name for name in self.downloads if part in name]
+
+
+KEYS: dict[str, Any] = {
+    "aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1",
+}  # fmt: skip
+
+
+class _Faulty:
+    """Passes requests on to the S3 application and spoils some answers."""
+
+    def __init__(self, application: Any, server: S3) -> None:
+        self._application, self._server = application, server
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "GET" or "?" in environ.get("REQUEST_URI", ""):
+            answer: Iterable[bytes] = self._application(environ, start_response)
+            return answer
+        path = environ["PATH_INFO"]
+        kind = self._fault_of(path, environ.get("HTTP_RANGE", ""))
+        if kind in ("error", "denied"):
+            start_response("500 Internal Server Error" if kind == "error" else "403 Forbidden", [])
+            return [b""]
+        if kind == "slow":
+            time.sleep(0.2)
+        if kind == "hang":
+            time.sleep(1)
+
+        def without_checksum(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            """S3's own checksum would find wrong bytes before our digest does."""
+            kept = [pair for pair in headers if not pair[0].lower().startswith("x-amz-checksum")]
+            return start_response(status, kept, *rest)
+
+        body = b"".join(self._application(environ, without_checksum))
+        if kind == "cut":
+            return [body[: len(body) // 2]]
+        if kind == "wrong":
+            return [body[:-9] + bytes(255 - byte for byte in body[-9:])]
+        return [body]
+
+    def _fault_of(self, path: str, wanted: str) -> str:
+        with self._lock:
+            self._server.downloads.append(f"{path} {wanted}".rstrip())
+            for fault in self._server.faults:
+                if fault.path in path and fault.times > 0:
+                    fault.times -= 1
+                    return fault.kind
+        return ""
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_: Any) -> None:
+        pass
+
+
+def serve_s3() -> Iterator[S3]:
+    """Yields a server with an empty bucket."""
+    server = S3(0)
+    application = _Faulty(DomainDispatcherApplication(create_backend_app), server)
+    web = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=web.serve_forever, daemon=True)
+    thread.start()
+    server.port = web.server_port
+    client = boto3.client("s3", endpoint_url=server.endpoint, **KEYS)
+    client.create_bucket(Bucket=BUCKET)
+    client.close()
+    yield server
+    web.shutdown()
+    thread.join()
+    web.server_close()

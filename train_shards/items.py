@@ -1,0 +1,227 @@
+"""What every map-style data set of items shares: options, positions, windows, finished images.
+
+Where rows and pictures come from is known only to the data set: ``ShardDataset`` reads stored ones,
+``predecode.online`` decodes them now.
+"""
+
+import logging
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train_shards.errors import DataError, UserError
+from train_shards.windows import frame_offsets, window
+
+__all__ = ["IMAGE_KEY", "Frame", "ItemDataset", "ItemOptions"]
+
+IMAGE_KEY = "observation.images.rgb."
+"""Prefix of an image's key in an item; source: BEHAVIOR-1K's own reader."""
+
+_LOG = logging.getLogger(__name__)
+_MOST_SKIPS = 100
+"""Damaged samples that one process passes over before it stops all the same."""
+
+
+class Frame(Protocol):
+    """What an item is made of: a frame, and its episode's length."""
+
+    @property
+    def episode_index(self) -> int: ...  # noqa: D102
+    @property
+    def frame_index(self) -> int: ...  # noqa: D102
+    @property
+    def task_index(self) -> int: ...  # noqa: D102
+    @property
+    def num_frames(self) -> int: ...  # noqa: D102
+
+
+class ItemOptions(NamedTuple):
+    """How items look; the data sets' constructors say what each means."""
+
+    cameras: Sequence[str] | None
+    delta_timestamps: Mapping[str, Sequence[float]] | None
+    image_layout: Literal["HWC", "CHW"]
+    image_dtype: Literal["uint8", "float32"]
+    image_transforms: Callable[[NDArray[Any]], Any] | None
+    on_error: Literal["raise", "skip"]
+
+
+class ItemDataset(ABC):
+    """Items by position; a subclass says how many there are and makes a batch of them."""
+
+    def __init__(
+        self,
+        options: ItemOptions,
+        *,
+        cameras: tuple[str, ...],
+        fps: tuple[int, int] | None,
+        stride: int,
+    ) -> None:
+        """Checks options against what the data have.
+
+        Args:
+            options: how items shall look.
+            cameras: those that the data have.
+            fps: numerator and denominator of the frames' rate; None without a common one.
+            stride: every how manieth frame has images.
+
+        Raises:
+            UserError: no such camera or value, or a window that no whole frames fill.
+        """
+        self.cameras = tuple(options.cameras) if options.cameras is not None else cameras
+        strangers = sorted(set(self.cameras) - set(cameras))
+        if strangers or not self.cameras:
+            raise UserError(f"cameras {list(self.cameras)}: expected some of {list(cameras)}.")
+        _check_choice("image_layout", options.image_layout, ("HWC", "CHW"))
+        _check_choice("image_dtype", options.image_dtype, ("uint8", "float32"))
+        _check_choice("on_error", options.on_error, ("raise", "skip"))
+        self.fps = fps
+        self._image_layout, self._image_dtype = options.image_layout, options.image_dtype
+        self._image_transforms = options.image_transforms
+        self._on_error, self._num_skipped = options.on_error, 0
+        self._offsets = frame_offsets(options.delta_timestamps or {}, fps)
+        self._check_image_windows(stride)
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples that can be read."""
+
+    @abstractmethod
+    def _items(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """Returns the items at positions in ``[0, len)``.
+
+        Raises:
+            DataError: the data of one of them are damaged.
+        """
+
+    def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
+        """Returns the item at ``position``; negative positions count from the end.
+
+        Raises:
+            IndexError: no such position.
+            DataError: damaged data; the message says where.
+        """
+        return self.__getitems__([position])[0]
+
+    def __getitems__(self, positions: Sequence[SupportsIndex]) -> list[dict[str, Any]]:
+        """Returns the items at ``positions``: one batch, which is cheaper than one by one.
+
+        Raises:
+            As ``__getitem__``.
+        """
+        wanted = [self._checked(position) for position in positions]
+        try:
+            return self._items(wanted)
+        except DataError:
+            if self._on_error == "raise":
+                raise
+        return [self._item_or_next(position) for position in wanted]
+
+    def _checked(self, position: SupportsIndex) -> int:
+        index = operator.index(position)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index}: expected 0 to {len(self) - 1}")
+        return index % len(self)
+
+    def _item_or_next(self, position: int) -> dict[str, Any]:
+        """The item at a position or, where that is damaged, the next one that is not."""
+        while True:
+            try:
+                return self._items([position])[0]
+            except DataError as error:
+                self._num_skipped += 1
+                _LOG.warning(
+                    "sample %d skipped (%d so far): %s", position, self._num_skipped, error
+                )
+                if self._num_skipped >= _MOST_SKIPS:
+                    raise
+                position = (position + 1) % len(self)
+
+    def _values(
+        self,
+        frame: Frame,
+        row: dict[str, Any],
+        rows: Callable[[str, NDArray[np.int64]], NDArray[Any]],
+        sample_index: int,
+    ) -> dict[str, Any]:
+        """Everything of an item but its images and its ``task``.
+
+        Args:
+            frame: the item's frame.
+            row: its low-dimensional values; becomes the item.
+            rows: gives a column's values at some frames of the episode.
+            sample_index: position among all samples.
+        """
+        for key, offsets in self._offsets.items():
+            if not key.startswith(IMAGE_KEY):
+                frames, is_pad = window(frame.frame_index, offsets, frame.num_frames)
+                row[key] = rows(key, frames)
+                row[f"{key}_is_pad"] = is_pad
+        row["sample_index"] = np.int64(sample_index)
+        row["episode_index"] = np.int64(frame.episode_index)
+        row["frame_index"] = np.int64(frame.frame_index)
+        row["task_index"] = np.int64(frame.task_index)
+        return row
+
+    def _image_frames(self, frame: Frame, camera: str) -> list[int]:
+        """Frames whose pictures an item shows."""
+        offsets = self._offsets.get(IMAGE_KEY + camera)
+        if offsets is None:
+            return [frame.frame_index]
+        frames: list[int] = window(frame.frame_index, offsets, frame.num_frames)[0].tolist()
+        return frames
+
+    def _arranged(self, picture: NDArray[np.uint8]) -> NDArray[Any]:
+        """An ``(h, w, 3)`` picture in the layout and dtype asked for."""
+        arranged: NDArray[Any] = picture
+        if self._image_layout == "CHW":
+            arranged = np.ascontiguousarray(arranged.transpose(2, 0, 1))
+        if self._image_dtype == "float32":
+            arranged = arranged.astype(np.float32) / np.float32(255)
+        return arranged
+
+    def _finished(self, frame: Frame, stacks: dict[str, list[Any]]) -> dict[str, Any]:
+        """One item's images: windows stacked, then transformed, as LeRobot does."""
+        images: dict[str, Any] = {}
+        for key, pictures in stacks.items():
+            image: Any = pictures[0]
+            if key in self._offsets:
+                image = np.stack(pictures)
+                images[f"{key}_is_pad"] = window(
+                    frame.frame_index, self._offsets[key], frame.num_frames
+                )[1]
+            images[key] = image if self._image_transforms is None else self._image_transforms(image)
+        return images
+
+    def _check_image_windows(self, stride: int) -> None:
+        """Images exist at every ``stride``-th frame only, low-dimensional rows at all."""
+        for camera in self.cameras:
+            offsets = self._offsets.get(IMAGE_KEY + camera)
+            if (
+                offsets is not None
+                and stride > 1
+                and ((offsets % stride).any() or (offsets > 0).any())
+            ):
+                raise UserError(
+                    f"delta_timestamps[{IMAGE_KEY + camera!r}]: every {stride}th frame is stored; "
+                    f"expected multiples of {stride} frames, none in the future, got "
+                    f"{offsets[:10].tolist()}."
+                )
+
+    def _check_columns(self, columns: Collection[str]) -> None:
+        """Refuses windows of what no item has."""
+        known = {*columns, *(IMAGE_KEY + camera for camera in self.cameras)}
+        strangers = sorted(set(self._offsets) - known)
+        if strangers:
+            raise UserError(
+                f"delta_timestamps: no column {strangers[0]!r}; known: {sorted(known)}."
+            )
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{name} {value!r}: expected one of {', '.join(map(repr, allowed))}.")
