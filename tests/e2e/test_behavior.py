@@ -219,6 +219,7 @@ def test_the_mixture_of_two_outputs(dataset: BehaviorLeRobotDataset, jpeg_shards
     mixture = MultiBehaviorLeRobotDataset([dataset, pizza], sample_weights=[0.5, 0.5])
     assert len(mixture) == 1712
     order = mixture.sampling_order
+    assert order is not None
     drawn: NDArray[np.int64] = order.samples(np.arange(40))
     episodes = {int(mixture[int(index)]["episode_index"]) for index in drawn}
     assert episodes & {490010, 490040}
