@@ -152,7 +152,10 @@ class OnlineDataset(ItemDataset):
         self.digest = _digest(checked, stride, str(self._runs))
         """Names the samples and their order, by the paths in the root and what is in the files."""
         if not len(self):
-            raise UserError(f"{self.root}: tasks, episodes and frames select no sample.")
+            raise UserError(
+                f"{self.root}: tasks, episodes and frames select no sample; "
+                f"{len(self.faults)} of {len(source.episodes)} episodes are at fault."
+            )
         self._opened: OpenEpisodes | None = None
         self._source: dict[int, Episode] = {}
         self._process_id = -1
@@ -163,7 +166,7 @@ class OnlineDataset(ItemDataset):
         return self._runs.before[-1]
 
     def spans(self) -> list[Span]:
-        """Returns where each episode's samples stand."""
+        """Returns where each episode's samples stand. Cost: in proportion to the episodes."""
         return spans_of_runs(self._episodes, self._runs, self._stride, 0)
 
     def close(self) -> None:

@@ -33,8 +33,8 @@ from predecode.selection import selected_frames
 from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
 from predecode.sources.tables import check_timestamps, read_rows
-from predecode.video.backends import open_decoder
 from predecode.video.packets import read_frame_table
+from predecode.video.pyav import PyavDecoder
 from train_shards.codec import encode_image
 from train_shards.format import (
     JSON_FIELD,
@@ -123,7 +123,7 @@ def decoded_pictures(
     try:
         table = read_frame_table(root / span.path, span.stream_index)
         check_unchanged(root, planned_input, digest=table.digest)
-        with open_decoder(root / span.path, table=table) as decoder:
+        with PyavDecoder(root / span.path, table) as decoder:
             for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
                 yield rank - span.start, picture
     except MediaError as error:

@@ -146,7 +146,8 @@ class Feeding:
         step = folder.start_step(self.resume_step)
         kept = _why_kept(arguments)
         if kept is not None:
-            if step and not (kept == _IN_SEQUENCE and self.num_fed):
+            is_resumed = step > 0 or self.resume_step is not None
+            if is_resumed and not (kept == _IN_SEQUENCE and self.num_fed):
                 raise UserError(
                     f"resume at step {step}: the DataLoader over {type(served).__name__} has "
                     f"{kept}, which cannot be replaced, so the place cannot be set. Start anew, or "

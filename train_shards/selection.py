@@ -126,8 +126,8 @@ def spans_of_runs(episodes: NDArray[np.void], runs: Runs, stride: int, start: in
     """Returns the spans of the episodes that ``runs`` hold, in order.
 
     Args:
-        episodes: as in ``selected_runs``.
-        runs: their rows.
+        episodes: ``EPISODE_DTYPE`` rows, of one split of one generation.
+        runs: rows of samples.
         stride: every how manieth frame is stored.
         start: position of the first of these rows in the data set.
 

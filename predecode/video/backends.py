@@ -1,6 +1,7 @@
-"""The choice of a decoder: which library, and under which Python.
+"""The choice of a decoder for reading on line: which library, and under which Python.
 
-A library is loaded when it is chosen, so that a node that decodes with PyAV needs no torch.
+A library is loaded when it is chosen, so that PyAV needs no torch. The job asks nobody: what it
+stores is PyAV's.
 """
 
 import os
@@ -21,7 +22,6 @@ __all__ = [
     "OpenDecoder",
     "choose_backend",
     "load_backend",
-    "open_decoder",
     "parse_backend_python",
 ]
 
@@ -103,26 +103,11 @@ def load_backend(name: str, pythons: Mapping[str, str] | None = None) -> OpenDec
             start_worker(python)
             return partial(VideoReaderDecoder, python)
     except (ImportError, RuntimeError, OSError, WorkerError) as error:
-        # torchcodec tells of each FFmpeg that it tried; the last line says what it came to.
+        # torchcodec tells at length of each FFmpeg that it tried: the first line is enough.
         reason = str(error).strip().split("\n", 1)[0].rstrip(".")
         advice = _HELP_TORCHCODEC if name == "torchcodec" else _HELP_VIDEO_READER
         raise UserError(f"decoder {name!r}: cannot be loaded: {reason}. {advice}") from error
     return PyavDecoder
-
-
-def open_decoder(path: Path, *, backend: str = "pyav", table: FrameTable | None = None) -> Decoder:
-    """Open the video at ``path`` for decoding.
-
-    Args:
-        path: A local video file.
-        backend: One of ``BACKENDS``.
-        table: The file's frame table if it is known; None reads it.
-
-    Raises:
-        UserError: ``backend`` is not known or cannot be loaded.
-        MediaError: the file cannot be opened, or its table cannot be read.
-    """
-    return load_backend(backend)(path, table)
 
 
 def _check_pythons(pythons: Mapping[str, str]) -> None:

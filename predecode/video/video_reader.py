@@ -71,7 +71,7 @@ class Worker:
             )
         except OSError as error:
             raise WorkerError(f"{python}: {error.strerror}") from error
-        self._stop = weakref.finalize(self, _stop, self._process, self._process_id)
+        self._stop = weakref.finalize(self, _stop, self._process)
         try:
             self._read()
         except _RefusedError as error:
@@ -97,7 +97,7 @@ class Worker:
         line = json.dumps({"do": do, "handle": handle, **arguments}).encode() + b"\n"
         pipe = self._process.stdin
         if pipe is None or not self.is_alive:
-            raise WorkerError("the worker has ended")
+            raise WorkerError(f"the worker has ended with status {self._process.returncode}")
         try:
             pipe.write(line)
             pipe.flush()
@@ -249,10 +249,8 @@ class VideoReaderDecoder(SequentialDecoder[int]):
             raise MediaError(f"video_reader fails to {do}", "a picture", str(error)) from error
 
 
-def _stop(process: "subprocess.Popen[bytes]", process_id: int) -> None:
-    """Ends a worker, by its parent only: a fork holds copies of the pipes."""
-    if os.getpid() != process_id:
-        return
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a worker, which goes when its pipe is closed; in a fork nothing but copies are."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):

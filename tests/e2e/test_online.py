@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 
 Item = dict[str, Any]
 HEAD, STATE, POSES = IMAGE_KEY + "head", "observation.state", "observation.cam_rel_poses"
+SIZE = "112"
 NUM_SAMPLES = 120 + 250 + 751 + 501 + 90
 ALIKE: list[dict[str, Any]] = [
     {"tasks": ["make_pizza"], "image_layout": "CHW"},
@@ -39,7 +40,7 @@ ALIKE: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def png_shards(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("png") / "shards"
-    run_here(b1k_root, out, codec="png")
+    run_here(b1k_root, out, codec="png", size=SIZE)
     return out
 
 
@@ -80,7 +81,7 @@ def count_pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_every_item_is_the_stored_one(
     b1k_root: Path, png_shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    online, stored = OnlineDataset(b1k_root), ShardDataset(png_shards)
+    online, stored = OnlineDataset(b1k_root, size=SIZE), ShardDataset(png_shards)
     assert len(online) == len(stored) == NUM_SAMPLES
     assert online.fps == stored.fps == (30, 1)
     with count_pictures(monkeypatch) as decoded:
@@ -93,7 +94,8 @@ def test_every_item_is_the_stored_one(
 
 @pytest.mark.parametrize("options", ALIKE, ids=str)
 def test_options_mean_the_same(b1k_root: Path, png_shards: Path, options: dict[str, Any]) -> None:
-    online, stored = OnlineDataset(b1k_root, **options), ShardDataset(png_shards, **options)
+    online = OnlineDataset(b1k_root, size=SIZE, **options)
+    stored = ShardDataset(png_shards, **options)
     assert len(online) == len(stored)
     assert online.cameras == stored.cameras
     step = len(stored) // 40
@@ -151,7 +153,7 @@ def test_pictures_at_the_borders_of_gops_are_right_and_equal(
     b1k_root: Path, png_shards: Path, backend: str
 ) -> None:
     require(backend)
-    online = OnlineDataset(b1k_root, backend=backend, backend_python=PYTHONS)
+    online = OnlineDataset(b1k_root, backend=backend, backend_python=PYTHONS, size=SIZE)
     stored = ShardDataset(png_shards)
     positions = [STARTS[episode] + frame for episode, frame in BORDERS]
     order = np.random.default_rng(0).permutation(len(positions))

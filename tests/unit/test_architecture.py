@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
-    "__main__", "cli", "canary", "online", "open_episodes",
+    "__main__", "cli", "online", "canary", "open_episodes",
     "output_check", "verification", "picture_check", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
@@ -23,9 +23,9 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "launch", "feeding", "feed_line", "run_folder", "replace", "lerobot",
-    "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
+    "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
     "skill_weights", "frame_texts", "orchestrators", "metadata_files", "prompts", "phrases",
+    "launch", "feeding", "feed_line", "run_folder", "replace", "lerobot",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "dataset", "items", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
@@ -108,3 +108,9 @@ def test_the_reading_side_knows_no_decoder() -> None:
     assert len(read) == len(TRAIN_SHARDS)
     for path in read:
         assert not banned & {name.split(".")[0] for name in imports_of(path)}, path
+
+
+def test_the_worker_under_another_python_needs_nothing_of_ours() -> None:
+    path = modules()["predecode.video.video_reader_worker"]
+    roots = {name.split(".")[0] for name in imports_of(path)}
+    assert roots == {"json", "os", "sys", "typing", "torch", "torchvision"}

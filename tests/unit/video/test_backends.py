@@ -1,237 +1,29 @@
-"""torchcodec and video_reader against painted numbers and a plain sequential decode."""
+"""Which decoder is chosen, what a missing one says, and how a float time names a picture."""
 
 import dataclasses
-import os
-import random
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from predecode.errors import MediaError, UserError
-from predecode.video import video_reader
+from predecode.errors import UserError
 from predecode.video.backends import (
     BACKENDS,
     choose_backend,
     load_backend,
-    open_decoder,
     parse_backend_python,
 )
-from predecode.video.decoder import Decoder, rank_at
-from predecode.video.packets import FrameTable, read_frame_table
-from tests.support.backends import DEBIAN_PYTHON, PYTHONS, loaded, require
-from tests.support.media import HEIGHT_PX, MEDIA, NASA_MP4, WIDTH_PX, read_number
-from tests.unit.video.reference import require_nasa, sequential
+from predecode.video.decoder import rank_at
+from predecode.video.packets import read_frame_table
+from tests.support.backends import loaded
 
 MakeMedia = Callable[[str], Path]
 
-FOREIGN = ("torchcodec", "video_reader")
-WHOLE = [name for name in MEDIA if name != "hevc_clip"]
 
-
-def check(decoder: Decoder, path: Path, ranks: list[int]) -> None:
-    """That the decoder gives exactly these pictures, bit for bit as PyAV's sequential decode."""
-    expected = sequential(path)
-    pts = sorted(expected)
-    seen = []
-    for rank, picture in decoder.pictures(ranks):
-        assert picture.shape == (HEIGHT_PX, WIDTH_PX, 3)
-        assert read_number(picture) == rank
-        assert np.array_equal(picture, expected[pts[rank]]), f"{path.name}: picture {rank}"
-        seen.append(rank)
-    assert seen == ranks
-
-
-@pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_all_pictures_in_a_row(media: MakeMedia, backend: str, name: str) -> None:
-    path = media(name)
-    with loaded(backend)(path, None) as decoder:
-        assert len(decoder.table) == MEDIA[name].num_pictures
-        check(decoder, path, list(range(len(decoder.table))))
-
-
-@pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_every_picture_alone_by_one_decoder(media: MakeMedia, backend: str, name: str) -> None:
-    path = media(name)
-    ranks = list(range(MEDIA[name].num_pictures))
-    random.Random(0).shuffle(ranks)
-    with loaded(backend)(path, None) as decoder:
-        for rank in [*ranks[:60], len(ranks) - 1]:
-            check(decoder, path, [rank])
-
-
-@pytest.mark.parametrize("name", ["hevc", "hevc_gap", "hevc_late", "h264_open_gop"])
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_pictures_around_keyframes_alone_after_a_seek(
-    media: MakeMedia, backend: str, name: str
-) -> None:
-    path = media(name)
-    table = read_frame_table(path)
-    assert table.keyframe_ranks.tolist() == [0, 40, 53, 93, 106, 146]
-    for keyframe in (40, 53, 146):
-        for rank in range(keyframe - 4, keyframe + 3):
-            with loaded(backend)(path, table) as decoder:
-                check(decoder, path, [rank])
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_strided_sets_and_broken_off_iterations(media: MakeMedia, backend: str) -> None:
-    path = media("hevc")
-    with loaded(backend)(path, None) as decoder:
-        for step in (2, 7, 45):
-            check(decoder, path, list(range(step - 1, 150, step)))
-        iteration = decoder.pictures([20, 21, 95])
-        assert next(iteration)[0] == 20
-        first, second = decoder.pictures(range(30, 40)), decoder.pictures(range(100, 110))
-        for (rank, picture), (later, other) in zip(first, second, strict=True):
-            assert (rank, later) == (rank, rank + 70)
-            assert read_number(other) == later
-            del picture  # valid until the next step of either iteration
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_video_reader_knows_no_colour_matrix_and_torchcodec_does(backend: str) -> None:
-    """A film in BT.709: the one difference in colour between the three."""
-    require_nasa()
-    expected = sequential(NASA_MP4)
-    pts = sorted(expected)
-    ranks = [0, 100, 238, 389]
-    with loaded(backend)(NASA_MP4, None) as decoder:
-        pictures = {rank: picture.copy() for rank, picture in decoder.pictures(ranks)}
-    assert list(pictures) == ranks
-    distances = [
-        int(np.abs(pictures[r].astype(int) - expected[pts[r]]).max(initial=0)) for r in ranks
-    ]
-    if backend == "torchcodec":
-        assert distances == [0] * 4
-    else:
-        assert 0 < max(distances) <= 40
-
-
-def test_widths_that_are_no_multiple_of_a_block(tmp_path: Path) -> None:
-    path = tmp_path / "odd.mkv"
-    command = "ffmpeg -v error -f lavfi -i testsrc2=s=174x92:d=0.2 -c:v libx264 -pix_fmt yuv420p"
-    subprocess.run([*command.split(), str(path)], check=True)
-    expected = list(sequential(path).values())
-    with loaded("torchcodec")(path, None) as decoder:
-        pictures = [picture.copy() for _, picture in decoder.pictures(range(5))]
-    assert [p.shape for p in pictures] == [(92, 174, 3)] * 5
-    assert all(np.array_equal(*pair) for pair in zip(pictures, expected, strict=True))
-    with pytest.raises(MediaError, match="safely; expected a multiple of 16 pixels, got 174"):
-        loaded("video_reader")(path, None)
-
-
-# --- a wrong picture is an error ------------------------------------------------------------------
-
-
-def with_table(path: Path, **changes: Any) -> FrameTable:
-    return dataclasses.replace(read_frame_table(path), **changes)
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_a_picture_with_another_time_than_the_table_s_is_an_error(
-    media: MakeMedia, backend: str
-) -> None:
-    path = media("hevc")
-    pts = read_frame_table(path).pts.copy()
-    pts[7] += 1
-    with loaded(backend)(path, with_table(path, pts=pts)) as decoder:
-        assert [rank for rank, _ in decoder.pictures([0, 6])] == [0, 6]
-        with pytest.raises(MediaError, match="another picture|not in the frame table"):
-            list(decoder.pictures([7]))
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_a_picture_of_another_rank_is_an_error(media: MakeMedia, backend: str) -> None:
-    path = media("hevc")
-    table = read_frame_table(path)
-    keyframes = table.keyframe_ranks - np.array([0, 1, 1, 1, 1, 1])
-    shifted = with_table(path, pts=np.delete(table.pts, 20), keyframe_ranks=keyframes)
-    with (
-        loaded(backend)(path, shifted) as decoder,
-        pytest.raises(MediaError, match="another picture|not in the frame table"),
-    ):
-        list(decoder.pictures([19, 20]))
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_pictures_that_an_edit_list_hides_move_no_other(media: MakeMedia, backend: str) -> None:
-    """torchcodec counts them, so that its positions are off; not one wrong picture comes out."""
-    with loaded(backend)(media("hevc_clip"), None) as decoder:
-        if backend == "torchcodec":
-            with pytest.raises(MediaError, match="another picture; .* got picture 33"):
-                next(decoder.pictures([0]))
-        else:
-            with pytest.raises(MediaError, match="picture 32 stands before every keyframe"):
-                next(decoder.pictures([32]))
-            numbers = [read_number(picture) for _, picture in decoder.pictures([33, 60, 89])]
-            assert numbers == [93, 120, 149]  # the clip begins at picture 60 of its source
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_another_size_is_an_error(media: MakeMedia, backend: str) -> None:
-    path = media("h264")
-    with (
-        loaded(backend)(path, with_table(path, width=176)) as decoder,
-        pytest.raises(MediaError, match="another size; expected 176x96, got 160x96"),
-    ):
-        list(decoder.pictures([0]))
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_a_table_of_more_pictures_than_the_file_is_an_error(media: MakeMedia, backend: str) -> None:
-    path = media("h264")
-    pts = np.append(read_frame_table(path).pts, [1_000_000])
-    with (
-        loaded(backend)(path, with_table(path, pts=pts)) as decoder,
-        pytest.raises(MediaError, match="picture 150 "),
-    ):
-        list(decoder.pictures([150]))
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_a_file_that_is_no_video_is_an_error(
-    media: MakeMedia, tmp_path: Path, backend: str
-) -> None:
-    path = tmp_path / "text.mp4"
-    path.write_bytes(b"text" * 1000)
-    with pytest.raises(MediaError, match="cannot open|picture missing"):
-        list(loaded(backend)(path, read_frame_table(media("h264"))).pictures([0]))
-
-
-@pytest.mark.parametrize("backend", FOREIGN)
-def test_a_closed_decoder_says_so(media: MakeMedia, backend: str) -> None:
-    decoder = loaded(backend)(media("h264"), None)
-    pictures = decoder.pictures([0, 1])
-    next(pictures)
-    decoder.close()
-    decoder.close()
-    with pytest.raises(ValueError, match=r"decoder of h264\.mp4 is closed"):
-        next(pictures)
-
-
-def test_a_time_names_one_picture_or_none(media: MakeMedia) -> None:
-    table = with_table(media("hevc"), pts=np.array([-512, 0, 1, 512]), time_base=Fraction(1, 15360))
-    near = Fraction(1, 10**6)
-    assert [rank_at(table, s, near) for s in (-1 / 30, 0.0, 1 / 15360, 1 / 30)] == [0, 1, 2, 3]
-    assert rank_at(table, 0.0333330, near) == 3  # 1/30 s in whole microseconds
-    assert rank_at(table, 0.0333, near) is None
-    assert rank_at(table, 0.00003, Fraction(1, 15360)) is None  # two are as near
-    assert rank_at(table, float("nan"), near) is None
-
-
-# --- the choice -----------------------------------------------------------------------------------
-
-
-def test_the_choice_of_a_decoder(media: MakeMedia, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_of_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("B1K_VIDEO_BACKEND", raising=False)
     assert choose_backend() == "pyav"
     monkeypatch.setenv("B1K_VIDEO_BACKEND", "torchcodec")
@@ -244,7 +36,7 @@ def test_the_choice_of_a_decoder(media: MakeMedia, monkeypatch: pytest.MonkeyPat
     with pytest.raises(UserError, match=message % r" \(\$B1K_VIDEO_BACKEND\)"):
         choose_backend()
     with pytest.raises(UserError, match=message % ""):
-        open_decoder(media("h264"), backend="nvdec")
+        load_backend("nvdec")
 
 
 def test_each_decoder_is_what_its_name_says(media: MakeMedia) -> None:
@@ -284,68 +76,15 @@ def test_a_missing_video_reader_says_what_would_help(pythons: dict[str, str], re
         load_backend("video_reader", pythons)
 
 
-# --- the worker of video_reader -------------------------------------------------------------------
-
-
-def test_one_worker_serves_all_files_of_a_process(media: MakeMedia) -> None:
-    open_file = loaded("video_reader")
-    with open_file(media("hevc"), None) as first, open_file(media("h264"), None) as second:
-        for rank in (3, 80, 81):
-            for decoder in (first, second):
-                ((_, picture),) = decoder.pictures([rank])
-                assert read_number(picture) == rank
-        assert isinstance(first, video_reader.VideoReaderDecoder)
-        assert isinstance(second, video_reader.VideoReaderDecoder)
-        assert first._worker is second._worker
-
-
-def test_a_crashed_worker_is_an_error_and_another_one_starts(media: MakeMedia) -> None:
-    open_file = loaded("video_reader")
-    decoder = open_file(media("hevc"), None)
-    assert isinstance(decoder, video_reader.VideoReaderDecoder)
-    worker = decoder._worker
-    os.kill(worker._process.pid, signal.SIGSEGV)
-    worker._process.wait()
-    with pytest.raises(MediaError, match="video_reader fails to .* the worker has ended"):
-        list(decoder.pictures([60]))
-    decoder.close()
-    with open_file(media("hevc"), None) as again:
-        check(again, media("hevc"), [60])
-
-
-def test_a_worker_ends_with_its_parent(media: MakeMedia) -> None:
-    require("video_reader")
-    script = (
-        "import sys; from pathlib import Path; from predecode.video import video_reader, backends\n"
-        "open_file = backends.load_backend('video_reader', {'video_reader': sys.argv[2]})\n"
-        "decoder = open_file(Path(sys.argv[1]), None)\n"
-        "next(decoder.pictures([3]))\n"
-        "print(decoder._worker._process.pid)\n"
+def test_a_time_names_one_picture_or_none(media: MakeMedia) -> None:
+    table = dataclasses.replace(
+        read_frame_table(media("hevc")),
+        pts=np.array([-512, 0, 1, 512]),
+        time_base=Fraction(1, 15360),
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(media("h264")), DEBIAN_PYTHON],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3],
-    )  # fmt: skip
-    assert not Path(f"/proc/{int(done.stdout)}").exists()
-    assert done.stderr == ""
-
-
-def test_a_fork_has_a_worker_of_its_own(media: MakeMedia) -> None:
-    path = media("h264")
-    with loaded("video_reader")(path, None) as decoder:
-        check(decoder, path, [5])
-        sequential(path)
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                decoder.close()  # the parent's: must not reach its worker
-                with load_backend("video_reader", PYTHONS)(path, None) as own:
-                    check(own, path, [70])
-                    assert isinstance(own, video_reader.VideoReaderDecoder)
-                    own._worker._stop()
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitpid(child, 0)[1] == 0
-        check(decoder, path, [6, 90])
+    near = Fraction(1, 10**6)
+    assert [rank_at(table, s, near) for s in (-1 / 30, 0.0, 1 / 15360, 1 / 30)] == [0, 1, 2, 3]
+    assert rank_at(table, 0.0333330, near) == 3  # 1/30 s in whole microseconds
+    assert rank_at(table, 0.0333, near) is None
+    assert rank_at(table, 0.00003, Fraction(1, 15360)) is None  # two are as near
+    assert rank_at(table, float("nan"), near) is None

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from predecode.errors import MediaError
 from predecode.video import pyav
-from predecode.video.backends import open_decoder
 from predecode.video.decoder import Decoder
 from predecode.video.packets import FrameTable, read_frame_table
+from predecode.video.pyav import PyavDecoder
 from tests.support.media import HEIGHT_PX, MEDIA, NASA_MP4, WIDTH_PX, read_number
 from tests.unit.video.reference import require_nasa, sequential
 
@@ -57,7 +57,7 @@ def count_starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 @pytest.mark.parametrize("name", ALL_WHOLE)
 def test_all_pictures_in_a_row(media: MakeMedia, name: str) -> None:
     path = media(name)
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         assert len(decoder.table) == MEDIA[name].num_pictures
         check(decoder, path, list(range(len(decoder.table))))
 
@@ -67,7 +67,7 @@ def test_every_picture_alone_by_one_decoder(media: MakeMedia, name: str) -> None
     path = media(name)
     ranks = list(range(MEDIA[name].num_pictures))
     random.Random(0).shuffle(ranks)
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         for rank in ranks[:60]:
             check(decoder, path, [rank])
 
@@ -81,7 +81,7 @@ def test_pictures_around_keyframes_alone_after_a_seek(media: MakeMedia, name: st
     assert len(table.keyframe_ranks) >= 4
     for keyframe in table.keyframe_ranks[1:].tolist():
         for rank in range(keyframe - 4, keyframe + 3):
-            with open_decoder(path, table=table) as decoder:
+            with PyavDecoder(path, table=table) as decoder:
                 check(decoder, path, [rank])
 
 
@@ -89,7 +89,7 @@ def test_pictures_around_keyframes_alone_after_a_seek(media: MakeMedia, name: st
 @pytest.mark.parametrize("step", [2, 7, 45, 110])
 def test_strided_sets(media: MakeMedia, name: str, step: int) -> None:
     path = media(name)
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         for first in (0, 1, step - 1):
             check(decoder, path, list(range(first, len(decoder.table), step)))
 
@@ -98,7 +98,7 @@ def test_strided_sets(media: MakeMedia, name: str, step: int) -> None:
 def test_sparse_sets_and_broken_off_iterations(media: MakeMedia, seed: int) -> None:
     choice = random.Random(seed)
     path = media("hevc")
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         for _ in range(4):
             ranks = sorted(choice.sample(range(150), 12))
             iteration = decoder.pictures(ranks)
@@ -108,7 +108,7 @@ def test_sparse_sets_and_broken_off_iterations(media: MakeMedia, seed: int) -> N
 
 
 def test_interleaved_iterations_are_exact(media: MakeMedia) -> None:
-    with open_decoder(media("hevc")) as decoder:
+    with PyavDecoder(media("hevc")) as decoder:
         first, second = decoder.pictures(range(30, 50)), decoder.pictures(range(100, 120))
         for (rank, picture), (later, other) in zip(first, second, strict=True):
             assert (read_number(picture), read_number(other)) == (rank, later)
@@ -118,7 +118,7 @@ def test_starts_only_where_a_whole_gop_is_skipped(
     media: MakeMedia, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = media("hevc")  # keyframes 0, 40, 53, 93, 106, 146
-    with count_starts(monkeypatch) as starts, open_decoder(path) as decoder:
+    with count_starts(monkeypatch) as starts, PyavDecoder(path) as decoder:
         check(decoder, path, [3, 39, 40, 52, 95])
         assert starts == [0, 3]  # on from 0 to 1; from 40's GOP past 53's to 93
         check(decoder, path, [96, 107])
@@ -130,7 +130,7 @@ def test_starts_only_where_a_whole_gop_is_skipped(
 
 
 def test_rows_are_views_and_read_only(media: MakeMedia) -> None:
-    with open_decoder(media("hevc")) as decoder:
+    with PyavDecoder(media("hevc")) as decoder:
         for _, picture in decoder.pictures([5]):
             assert picture.shape == (HEIGHT_PX, WIDTH_PX, 3)
             assert picture.dtype == np.uint8
@@ -143,7 +143,7 @@ def test_widths_that_libav_pads(tmp_path: Path) -> None:
     command = "ffmpeg -v error -f lavfi -i testsrc2=s=174x92:d=0.2 -c:v libx264 -pix_fmt yuv420p"
     subprocess.run([*command.split(), str(path)], check=True)
     expected = list(sequential(path).values())
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         pictures = [picture.copy() for _, picture in decoder.pictures(range(5))]
     assert len(pictures) == len(expected) == 5
     assert pictures[0].shape == (92, 174, 3)
@@ -166,7 +166,7 @@ def test_a_real_film_is_what_the_command_line_decodes() -> None:
     require_nasa()
     ranks = [0, 1, 37, 100, 236, 237, 238, 239, 240, 241, 300, 389]
     planes = cli_yuv420p(NASA_MP4, 3, ranks, (270, 480))
-    with open_decoder(NASA_MP4) as decoder:
+    with PyavDecoder(NASA_MP4) as decoder:
         count = 0
         for (_, picture), plane in zip(decoder.pictures(ranks), planes, strict=True):
             frame = av.VideoFrame.from_ndarray(plane, format="yuv420p")
@@ -178,7 +178,7 @@ def test_a_real_film_is_what_the_command_line_decodes() -> None:
 
 def test_a_real_film_sparse_and_dense() -> None:
     require_nasa()
-    with open_decoder(NASA_MP4) as decoder:
+    with PyavDecoder(NASA_MP4) as decoder:
         check(decoder, NASA_MP4, [238, 239, 240, 388, 389])
         check(decoder, NASA_MP4, list(range(0, 390, 31)))
 
@@ -187,7 +187,7 @@ def test_a_real_film_sparse_and_dense() -> None:
 def test_a_seek_is_never_trusted(media: MakeMedia, landing: str) -> None:
     """Whatever seeks do, the pictures are right; without any good one, from the file's start."""
     path = media("hevc")
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         assert isinstance(decoder, pyav.PyavDecoder)
         container = decoder._container
 
@@ -216,7 +216,7 @@ def test_gops_shorter_than_the_reordering_delay(tmp_path: Path) -> None:
     subprocess.run([*command.split(), str(path)], check=True)
     expected = sequential(path)
     pts = sorted(expected)
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         assert len(decoder.table.keyframe_ranks) >= 12
         for rank in reversed(range(len(pts))):
             ((got, picture),) = decoder.pictures([rank])
@@ -225,7 +225,7 @@ def test_gops_shorter_than_the_reordering_delay(tmp_path: Path) -> None:
 
 
 def test_pictures_that_an_edit_list_parts_from_their_keyframe_are_refused(media: MakeMedia) -> None:
-    with open_decoder(media("hevc_clip")) as decoder:
+    with PyavDecoder(media("hevc_clip")) as decoder:
         with pytest.raises(MediaError, match="picture 32 stands before every keyframe"):
             next(decoder.pictures([32]))
         # The clip begins at picture 60 of its source, whose next keyframe is 93.
@@ -262,7 +262,7 @@ def test_overwritten_bytes_are_an_error(
     media: MakeMedia, tmp_path: Path, name: str, rank: int, offset: float
 ) -> None:
     path = overwrite(media(name), tmp_path, rank, offset=offset, count=200)
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         with pytest.raises(MediaError, match=rf"picture \D*{rank} "):
             list(decoder.pictures([rank]))
         # Other GOPs are as they were, and the decoder goes on with them.
@@ -272,7 +272,7 @@ def test_overwritten_bytes_are_an_error(
 
 def test_overwritten_headers_of_av1_are_an_error(media: MakeMedia, tmp_path: Path) -> None:
     path = overwrite(media("av1"), tmp_path, 20, offset=0.0, count=200)
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         # dav1d tells of damage when it gets the next packet.
         with pytest.raises(MediaError, match="decoding fails at picture 21 "):
             list(decoder.pictures([20]))
@@ -283,7 +283,7 @@ def test_damage_before_the_wanted_picture_in_its_gop_is_an_error(
     media: MakeMedia, tmp_path: Path
 ) -> None:
     path = overwrite(media("h264"), tmp_path, 53, offset=0.4, count=200)
-    with open_decoder(path) as decoder:
+    with PyavDecoder(path) as decoder:
         with pytest.raises(MediaError, match="picture 53 "):
             list(decoder.pictures([70]))
         with pytest.raises(MediaError, match="picture 53 "):
@@ -295,7 +295,7 @@ def test_a_picture_that_does_not_come_is_missing_even_if_not_wanted(
 ) -> None:
     # A NAL unit header of an unknown kind: libav skips the picture without a word.
     path = overwrite(media("hevc"), tmp_path, 53, offset=0.0, count=8)
-    with open_decoder(path) as decoder, pytest.raises(MediaError) as caught:
+    with PyavDecoder(path) as decoder, pytest.raises(MediaError) as caught:
         list(decoder.pictures([60]))
     assert "picture" in str(caught.value)
     assert "53 (pts 27136)" in str(caught.value)
@@ -309,7 +309,7 @@ def test_pictures_that_the_table_does_not_have_are_foreign(media: MakeMedia) -> 
     path = media("h264")
     pts = read_frame_table(path).pts.copy()
     pts[7] += 1
-    with open_decoder(path, table=with_table(path, pts=pts)) as decoder:
+    with PyavDecoder(path, table=with_table(path, pts=pts)) as decoder:
         assert [rank for rank, _ in decoder.pictures([0, 6])] == [0, 6]
         with pytest.raises(MediaError, match=r"not in the frame table; .* got 7007"):
             list(decoder.pictures([7]))
@@ -320,7 +320,7 @@ def test_a_table_of_more_pictures_than_the_file_ends_in_missing(media: MakeMedia
     pts = np.append(read_frame_table(path).pts, [1_000_000])
     missing = r"picture missing; expected picture 150 .* end of the stream"
     with (
-        open_decoder(path, table=with_table(path, pts=pts)) as decoder,
+        PyavDecoder(path, table=with_table(path, pts=pts)) as decoder,
         pytest.raises(MediaError, match=missing),
     ):
         list(decoder.pictures([150]))
@@ -329,7 +329,7 @@ def test_a_table_of_more_pictures_than_the_file_ends_in_missing(media: MakeMedia
 def test_another_size_is_an_error(media: MakeMedia) -> None:
     path = media("h264")
     with (
-        open_decoder(path, table=with_table(path, width=162)) as decoder,
+        PyavDecoder(path, table=with_table(path, width=162)) as decoder,
         pytest.raises(MediaError, match="another size; expected 162x96, got 160x96"),
     ):
         list(decoder.pictures([0]))
@@ -337,14 +337,14 @@ def test_another_size_is_an_error(media: MakeMedia) -> None:
 
 @pytest.mark.parametrize("ranks", [[1, 0], [3, 3], [-1], [150], [0, 150]])
 def test_ranks_that_do_not_ascend_or_do_not_exist(media: MakeMedia, ranks: list[int]) -> None:
-    with open_decoder(media("h264")) as decoder:
+    with PyavDecoder(media("h264")) as decoder:
         with pytest.raises(ValueError, match=r"expected ascending ones in \[0, 150\)"):
             decoder.pictures(ranks)
         assert list(decoder.pictures([])) == []
 
 
 def test_a_closed_decoder_says_so(media: MakeMedia) -> None:
-    decoder = open_decoder(media("h264"))
+    decoder = PyavDecoder(media("h264"))
     pictures = decoder.pictures([0, 1])
     next(pictures)
     decoder.close()
@@ -362,10 +362,10 @@ def test_nothing_stays_open(media: MakeMedia, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_bytes(b"text")
     before = num_open()
     for _ in range(3):
-        with open_decoder(damaged) as decoder, pytest.raises(MediaError):
+        with PyavDecoder(damaged) as decoder, pytest.raises(MediaError):
             list(decoder.pictures([0, 53]))
         with pytest.raises(MediaError):
-            open_decoder(tmp_path / "text.mp4")
+            PyavDecoder(tmp_path / "text.mp4")
         with pytest.raises(MediaError):
             read_frame_table(NASA_MP4 if NASA_MP4.exists() else damaged, 9)
     assert num_open() == before
