@@ -218,8 +218,6 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
         """
         return None if self._is_stream else self._choice.order()
 
-    order = sampling_order  # the name that a launcher asks for; not the constructor's argument
-
     def weight_groups(self) -> list[WeightGroup]:
         """Returns all positions by their weight: a single group where there are no weights.
 

@@ -195,7 +195,12 @@ def root_of_texts(root: str | Path | None, opened: OpenedItems) -> Path:
     The output's own copy where it has one; else the root that was given, and a line says so.
     """
     texts = Path(opened.root) / opened.text_folder
-    if root is None or texts == Path(root) or (texts / "subtasks").is_dir():
+    is_remote = is_url(opened.root)
+    if is_remote and root is None:
+        _LOG.warning(
+            "%s: no subclass finds subtasks/ behind a URL: give a root that has it", opened.root
+        )
+    if root is None or (not is_remote and (texts == Path(root) or (texts / "subtasks").is_dir())):
         return texts
     _LOG.info("%s/subtasks: not there; .root, where subclasses look for it, is %s", texts, root)
     return Path(root).expanduser()

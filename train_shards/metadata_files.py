@@ -1,5 +1,6 @@
 """Metadata files of an output or a data set: read, decoded, listed."""
 
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ class MetadataFiles:
         """Takes a folder or a URL; opens nothing."""
         self.root = root
         self._storage: Storage | None = None
+        self._process_id = -1
 
     def read(self, path: str) -> bytes | None:
         """Returns a file's bytes; None where it is not there.
@@ -28,8 +30,8 @@ class MetadataFiles:
         Raises:
             StorageError: a remote storage does not answer as it should.
         """
-        if self._storage is None:
-            self._storage = open_storage(self.root)
+        if self._storage is None or self._process_id != os.getpid():  # one storage a process
+            self._storage, self._process_id = open_storage(self.root), os.getpid()
         try:
             return self._storage.read_file(path)
         except FileNotFoundError:
@@ -83,4 +85,4 @@ class MetadataFiles:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves open files behind."""
-        return {**self.__dict__, "_storage": None}
+        return {**self.__dict__, "_storage": None, "_process_id": -1}

@@ -93,14 +93,18 @@ class MultiBehaviorLeRobotDataset:
         return xxhash.xxh3_128_hexdigest(repr(parts).encode())
 
     @property
-    def sampling_order(self) -> GroupOrder:
+    def sampling_order(self) -> GroupOrder | None:
         """Draws a member by its weight, then a sample by the member's own weights.
+
+        None with ``compat="upstream"``: there numpy's generator draws.
 
         Raises:
             UserError: every sample of a member has weight 0.
 
         Cost: as the members' ``weight_groups``.
         """
+        if self._compat:
+            return None
         weights, runs = [], []
         for member, share, first in zip(
             self.datasets, self.sample_weights, self._firsts, strict=False
@@ -114,8 +118,6 @@ class MultiBehaviorLeRobotDataset:
                 weights.append(share * group.weight * group.num_samples / total)
                 runs.append([(start + offset, stop + offset) for start, stop in group.runs])
         return GroupOrder(weights, runs, num_draws=len(self))
-
-    order = sampling_order  # the name that a launcher asks for
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         """Returns an item of the member that the index draws, or that it names.

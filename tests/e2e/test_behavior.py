@@ -188,11 +188,38 @@ def test_a_skill_subclass_finds_its_files_beside_the_shards(
     assert dataset.__getitems__([0])[0]["task"] == "False 10 0"
 
 
+def test_items_decoded_on_line_are_those_of_the_shards(
+    dataset: BehaviorLeRobotDataset, b1k_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREDECODE_DATA", "online")
+    monkeypatch.setenv("PREDECODE_ROOT", str(b1k_root))
+    online = BehaviorLeRobotDataset("id", "no such root", **TRAINER)
+    assert (len(online), online.root, online.episodes) == (1712, b1k_root, list(LENGTHS))
+    for position in (0, 39, 119, 120, 1711):
+        here, there = dataset[position], online[position]
+        assert set(here) == set(there)
+        for name, value in here.items():
+            if name.startswith("observation.images."):
+                image = np.ascontiguousarray(there[name].permute(1, 2, 0).numpy())
+                assert read(image) == Identity(*FRAMES[position], name.rpartition(".")[2])
+            elif isinstance(value, str):
+                assert value == there[name]
+            else:
+                assert value.dtype == there[name].dtype
+                assert torch.equal(value, there[name])
+    weights: dict[str, Any] = {"resample_group_by": "skill_type"}
+    weights["resample_weights"] = {"navigation": 3}
+    weighted = BehaviorLeRobotDataset("id", **weights)
+    monkeypatch.setenv("PREDECODE_DATA", "shards")
+    assert weighted.weight_groups() == BehaviorLeRobotDataset("id", **weights).weight_groups()
+
+
 def test_the_mixture_of_two_outputs(dataset: BehaviorLeRobotDataset, jpeg_shards: Path) -> None:
     pizza = BehaviorLeRobotDataset("other", shards=jpeg_shards, tasks=["make_pizza"])
     mixture = MultiBehaviorLeRobotDataset([dataset, pizza], sample_weights=[0.5, 0.5])
     assert len(mixture) == 1712
     order = mixture.sampling_order
+    assert order is not None
     drawn: NDArray[np.int64] = order.samples(np.arange(40))
     episodes = {int(mixture[int(index)]["episode_index"]) for index in drawn}
     assert episodes & {490010, 490040}

@@ -213,7 +213,7 @@ def test_weights_make_an_order_that_serves_no_frame_of_weight_0(out: Path) -> No
     groups = [(group.weight, group.runs) for group in dataset.weight_groups()]
     assert groups == [(0.0, [(12, 18), (18, 22)]), (1.0, [(4, 12)]), (3.0, [(0, 4)])]
     order = dataset.sampling_order
-    assert order is dataset.order
+    assert order is dataset.sampling_order
     sampler = ResumableSampler(
         len(dataset), rank=0, world_size=1, seed=3, shuffle=order or "global",
         digest=dataset.digest,
@@ -236,7 +236,7 @@ def test_without_weights_there_is_no_order_of_its_own(out: Path) -> None:
 
 def test_weights_of_skills_that_no_frame_has_are_refused(out: Path) -> None:
     with pytest.raises(UserError, match="every frame of the selection has weight 0"):
-        _ = opened(out, skill_list=["dance:1"]).order
+        _ = opened(out, skill_list=["dance:1"]).sampling_order
 
 
 def test_annotations_are_read_for_weights_only(out: Path, tmp_path: Path) -> None:
@@ -319,14 +319,14 @@ def test_pickles_small_after_use_and_serves_the_same(out: Path) -> None:
     dataset = opened(out, skill_list=["all", "move to:3"], fine_grained_level=2)
     fresh = pickle.dumps(dataset)
     expected = [dataset[i] for i in range(22)]
-    assert dataset.order is not None
+    assert dataset.sampling_order is not None
     assert dataset.episodes == [10, 20, 70010]
     data = pickle.dumps(dataset)
     assert len(data) == len(fresh) < 3000
     copied = pickle.loads(data)
     assert all(ids(copied[i]) == ids(expected[i]) for i in range(22))
     assert [copied[i]["task"] for i in range(22)] == [item["task"] for item in expected]
-    assert copied.order.name == dataset.order.name
+    assert copied.sampling_order.name == dataset.sampling_order.name
 
 
 class StandIn:
@@ -385,3 +385,13 @@ def test_words_of_the_environment_are_checked(out: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "predecode.online", None)
     with pytest.raises(UserError, match="PREDECODE_DATA=online: .*predecode.online"):
         BehaviorLeRobotDataset("id", out)
+
+
+def test_a_url_has_no_root_for_subclasses_unless_one_is_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote = behavior_items.OpenedItems(StandIn, "s3://bucket/out", "meta/")  # type: ignore[arg-type]
+    assert behavior_items.root_of_texts(tmp_path, remote) == tmp_path
+    assert not caplog.records
+    behavior_items.root_of_texts(None, remote)
+    assert "s3://bucket/out: no subclass finds subtasks/ behind a URL" in caplog.text

@@ -251,3 +251,14 @@ def test_events_of_a_url_are_refused() -> None:
     with pytest.raises(UserError, match="which a URL does not allow"):
         MetadataFiles("memory://out").names("meta/orchestrators", "event_0_*")
     assert MetadataFiles("memory://out").may_have("meta/annotations")
+
+
+def test_a_fork_opens_a_storage_of_its_own(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = MetadataFiles(shared)
+    assert files.read("meta/tasks.jsonl") == (shared / "meta/tasks.jsonl").read_bytes()
+    parents = files._storage
+    assert files.read("meta/nothing.json") is None
+    assert files._storage is parents
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    files.read("meta/tasks.jsonl")
+    assert files._storage is not parents
