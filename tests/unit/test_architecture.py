@@ -21,7 +21,7 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "sampling", "weighted_order", "order",
+    "__main__", "norm_stats", "quantiles", "b1k_state", "sampling", "weighted_order", "order",
     "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "codec", "storage", "permutation", "format", "errors",
 ]  # fmt: skip
