@@ -16,44 +16,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from train_shards.b1k_state import ACTION_DIM, POLICY_STATE_DIM, SOURCE_STATE_DIM, policy_state
+from train_shards.b1k_state import ACTION_DIM, SOURCE_STATE_DIM, policy_state
 from train_shards.errors import DataError, UserError
 from train_shards.index import LIVE, Index
 from train_shards.lowdim import LowdimTables
 from train_shards.manifest import Manifest, load_manifest
+from train_shards.norm_stats_file import NormStats, write_norm_stats
 from train_shards.quantiles import Block, summarize
 from train_shards.selection import task_indices
-from train_shards.storage import write_atomic
 
-__all__ = [
-    "FILE_NAME",
-    "NormStats",
-    "corpus_stats",
-    "main",
-    "read_norm_stats",
-    "upstream_stats",
-    "write_norm_stats",
-]
+__all__ = ["chunk_counts", "corpus_stats", "main", "upstream_stats"]
 
-FILE_NAME = "norm_stats.json"
-_PADDED_DIM = 32
-"""Width of openpi's state and actions; the trainer cuts the statistics to the data's width."""
 _FRACTIONS = (Fraction(1, 100), Fraction(99, 100))
 _STATE, _ACTION = "observation.state", "action"
 _SPLIT = "train"
 _WORDS = ("shards", "root", "out", "method", "action_horizon", "tasks")
 _ACTION_HORIZON = 32
-
-_Vector = NDArray[np.float64]
-
-
-class NormStats(NamedTuple):
-    """Statistics of one key of openpi's file, each ``(23,)``; in the file padded with 0 to 32."""
-
-    mean: _Vector
-    std: _Vector
-    q01: _Vector
-    q99: _Vector
 
 
 class _Episode(NamedTuple):
@@ -174,45 +152,12 @@ def upstream_stats(
         num_frames = int(counts.sum())
         total_mean = counts @ mean / num_frames
         variance = counts @ (std**2 + (mean - total_mean) ** 2) / num_frames
-        vectors: list[_Vector] = [
+        vectors: list[NDArray[np.float64]] = [
             total_mean, np.sqrt(variance),
             np.percentile(q01, 1, axis=0), np.percentile(q99, 99, axis=0),
         ]  # fmt: skip
         stats[key] = NormStats(*(map(policy_state, vectors) if key == "state" else vectors))
     return stats, num_frames
-
-
-def write_norm_stats(folder: Path, stats: dict[str, NormStats]) -> Path:
-    """Writes ``norm_stats.json`` as openpi's ``normalize.save`` does, but all or nothing."""
-    padded = {
-        key: {
-            name: np.pad(vector, (0, _PADDED_DIM - len(vector))).tolist()
-            for name, vector in one._asdict().items()
-        }
-        for key, one in stats.items()
-    }
-    path = folder / FILE_NAME
-    write_atomic(path, json.dumps({"norm_stats": padded}, indent=2).encode(), folder)
-    return path
-
-
-def read_norm_stats(path: Path) -> dict[str, NormStats]:
-    """Returns what stands in openpi's file, cut to the policy's state and action.
-
-    Raises:
-        UserError: no such file, or not one of openpi's for this robot.
-    """
-    try:
-        stats = json.loads(path.read_bytes())["norm_stats"]
-        return {
-            key: NormStats(*(_cut(stats[key][name], dim) for name in NormStats._fields))
-            for key, dim in (("state", POLICY_STATE_DIM), ("actions", ACTION_DIM))
-        }
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"norm_stats={path}: not openpi's {FILE_NAME} for this robot: {error!r}. "
-            "Make one with 'python -m train_shards.norm_stats shards=DIR'."
-        ) from error
 
 
 def main(words: Sequence[str]) -> int:
@@ -334,13 +279,6 @@ def _stats_rows(path: Path) -> dict[int, dict[str, Any]]:
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: expected a JSON object a line: {error!r}") from error
-
-
-def _cut(vector: Sequence[float], dim: int) -> _Vector:
-    values = np.array(vector, np.float64)
-    if values.ndim != 1 or len(values) < dim or not np.isfinite(values).all():
-        raise ValueError(f"shape {values.shape}, expected {dim} finite numbers or more")
-    return values[:dim]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ PREDECODE = [
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
-    "__main__", "norm_stats", "quantiles", "b1k_state", "sampling", "weighted_order", "order",
+    "__main__", "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
+    "norm_stats", "norm_stats_file", "quantiles", "b1k_state", "sampling", "weighted_order", "order",
     "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "codec", "storage", "permutation", "format", "errors",
 ]  # fmt: skip
@@ -41,8 +42,15 @@ DOORS = {
         "predecode/video/probe.py",
         "predecode/video/pyav.py",
     ],
-    "wandb": [],
-    "torch": [],
+    "hydra": ["train_shards/train_config.py"],
+    "wandb": ["train_shards/train_log.py"],
+    "torch": [
+        "train_shards/batches.py",
+        "train_shards/checkpoint.py",
+        "train_shards/policy.py",
+        "train_shards/ranks.py",
+        "train_shards/train.py",
+    ],
     "torchcodec": [],
     "torchvision": [],
     "pickle": [],

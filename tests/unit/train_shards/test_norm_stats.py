@@ -22,14 +22,8 @@ from tests.support.stored import (
 from train_shards.b1k_state import policy_state
 from train_shards.errors import DataError, UserError
 from train_shards.lowdim import write_lowdim
-from train_shards.norm_stats import (
-    chunk_counts,
-    corpus_stats,
-    main,
-    read_norm_stats,
-    upstream_stats,
-    write_norm_stats,
-)
+from train_shards.norm_stats import chunk_counts, corpus_stats, main, upstream_stats
+from train_shards.norm_stats_file import read_norm_stats, write_norm_stats
 
 EPISODES = [
     StoredEpisode(10, 40),
