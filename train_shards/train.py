@@ -27,6 +27,7 @@ from train_shards.train_log import (
     Curves,
     SampleLog,
     cut_sample_logs,
+    let_go,
     log_path,
     start_log,
 )
@@ -49,7 +50,8 @@ def main(words: Sequence[str]) -> int:
             train(config, ranks)
     except (UserError, DataError) as error:
         _LOG.exception("stopped")
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error).strip()}", file=sys.stderr)
+        let_go(error)
         return 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         return 130
@@ -86,7 +88,7 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
     curves = Curves(folder, msgspec.to_builtins(config), is_enabled=is_tracked)
     batches = endless_batches(dataset, sampler, config.num_workers, log, ranks.device)
     interval = Interval()
-    is_last = False
+    is_last = is_stopped = False
     while not is_last:
         batch, wait_s = timed_next(batches)
         step += 1
@@ -96,17 +98,19 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
         interval.add(loss, wait_s)
         if samples is not None:
             samples.write(step, batch.sample_index.tolist())
-        is_last = ranks.any(stop.is_made) or step == config.num_train_steps
+        is_stopped = ranks.any(stop.is_made)
+        is_last = is_stopped or step == config.num_train_steps
         if is_last or step % config.log_interval == 0:
             values = interval.values(ranks, sampler.global_batch_size)
             report(step, values, curves, is_first=ranks.is_first)
             interval = Interval()
         if ranks.is_first and (is_last or step % config.save_interval == 0):
             state = {"model": policy.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(folder, step, {**state, "sampler": sampler.state_dict()})
+            path = save_checkpoint(folder, step, {**state, "sampler": sampler.state_dict()})
+            _LOG.info("saved %s", path)
     curves.close()
     ranks.wait()
-    _LOG.info("%s after step %d", "stopped by SIGTERM" if stop.is_made else "ended", step)
+    _LOG.info("%s after step %d", "stopped by SIGTERM" if is_stopped else "ended", step)
 
 
 def timed_next(batches: Iterator[Batch]) -> tuple[Batch, float]:

@@ -22,7 +22,15 @@ from urllib.parse import urlparse
 
 from train_shards.errors import UserError
 
-__all__ = ["Curves", "SampleLog", "cut_sample_logs", "log_path", "start_log", "start_worker_log"]
+__all__ = [
+    "Curves",
+    "SampleLog",
+    "cut_sample_logs",
+    "let_go",
+    "log_path",
+    "start_log",
+    "start_worker_log",
+]
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = "%(asctime)s %(levelname)s pid %(process)d %(message)s"
@@ -72,8 +80,15 @@ def _log_uncaught(
 ) -> None:
     _LOG.critical("uncaught error", exc_info=(kind, error, where))
     sys.__excepthook__(kind, error, where)
-    # Lets go of the loader, whose workers end with it; interpreter exit would wait for them.
-    traceback.clear_frames(where)
+    let_go(error)
+
+
+def let_go(error: BaseException) -> None:
+    """Frees what the frames of an error hold: the loader, whose workers end with it.
+
+    Interpreter exit would ask them with SIGTERM, and wait until they heed it.
+    """
+    traceback.clear_frames(error.__traceback__)
 
 
 class SampleLog:

@@ -22,8 +22,9 @@ PREDECODE = [
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
-    "norm_stats", "norm_stats_file", "quantiles", "b1k_state", "sampling", "weighted_order", "order",
-    "dataset", "reader", "selection", "windows", "lowdim", "index", "ledger",
+    "norm_stats", "norm_stats_file", "quantiles", "b1k_state",
+    "sampling", "weighted_order", "order", "dataset", "reader",
+    "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "codec", "storage", "permutation", "format", "errors",
 ]  # fmt: skip
 
