@@ -109,6 +109,8 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
             path = save_checkpoint(folder, step, {**state, "sampler": sampler.state_dict()})
             _LOG.info("saved %s", path)
     curves.close()
+    if samples is not None:
+        samples.close()
     ranks.wait()
     _LOG.info("%s after step %d", "stopped by SIGTERM" if is_stopped else "ended", step)
 
