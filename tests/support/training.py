@@ -21,8 +21,8 @@ LINE = re.compile(r"step=(\d+) loss=(\d+\.\d{4}) samples_per_s=\d+\.\d data_wait
 class StandIn(ShardDataset):
     """Has the constructor of the on-line data set, and takes its items from shards."""
 
-    def __init__(self, root: str, *, backend: str, **options: Any) -> None:
-        assert backend == "pyav"
+    def __init__(self, root: str, *, backend: str | None, **options: Any) -> None:
+        assert backend is None
         super().__init__(root, **options)
 
 
