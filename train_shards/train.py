@@ -53,7 +53,8 @@ def main(words: Sequence[str]) -> int:
         print(f"error: {str(error).strip()}", file=sys.stderr)
         let_go(error)
         return 2 if isinstance(error, UserError) else 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        let_go(error)
         return 130
     return 0
 
