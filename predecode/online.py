@@ -79,6 +79,7 @@ class OnlineDataset(ItemDataset):
         episodes: Sequence[int] | None = None,
         frames: tuple[int, int] | None = None,
         cameras: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
         delta_timestamps: Mapping[str, Sequence[float]] | None = None,
         image_layout: Literal["HWC", "CHW"] = "HWC",
         image_dtype: Literal["uint8", "float32"] = "uint8",
@@ -99,6 +100,7 @@ class OnlineDataset(ItemDataset):
             episodes: positions within each task's episodes.
             frames: ``[start, stop)`` of each episode.
             cameras: those to decode.
+            columns: low-dimensional columns to serve.
             delta_timestamps: key -> seconds from the item's frame.
             image_layout: order of the axes of images.
             image_dtype: ``float32`` divides by 255.
@@ -120,7 +122,13 @@ class OnlineDataset(ItemDataset):
             raise UserError(f"stride {stride}: expected 1 or more.")
         rates = {episode.fps for episode in source.episodes}
         options = ItemOptions(
-            cameras, delta_timestamps, image_layout, image_dtype, image_transforms, on_error
+            cameras,
+            columns,
+            delta_timestamps,
+            image_layout,
+            image_dtype,
+            image_transforms,
+            on_error,
         )
         super().__init__(
             options,

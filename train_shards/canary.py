@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from train_shards.dataset import ShardDataset
 from train_shards.errors import DataError
 from train_shards.format import format_key
+from train_shards.manifest import Settings
 
 __all__ = ["Canary", "Comparison", "canary_command"]
 
@@ -49,20 +50,17 @@ class Comparison(NamedTuple):
         return found
 
 
-def canary_command(
-    root: str, manifest_settings: Any, *, backend: str = "pyav", python: str | None = None
-) -> list[str]:
+def canary_command(root: str, settings: Settings, python: str | None = None) -> list[str]:
     """Returns the command that decodes the frames of an output from its source.
 
     Args:
         root: the source's folder.
-        manifest_settings: the output's ``Settings``: source and picture size.
-        backend: decoder.
+        settings: of the output.
         python: an interpreter that has ``predecode``; None for this one.
     """
     return [
-        python or sys.executable, "-m", "predecode.canary", "--src", manifest_settings.source,
-        "--root", root, "--size", manifest_settings.size, "--backend", backend,
+        python or sys.executable, "-m", "predecode.canary", "--src", settings.source,
+        "--root", root, "--size", settings.size,
     ]  # fmt: skip
 
 

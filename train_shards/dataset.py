@@ -48,6 +48,7 @@ class ShardDataset(ItemDataset):
         episodes: Sequence[int] | None = None,
         frames: tuple[int, int] | None = None,
         cameras: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
         delta_timestamps: Mapping[str, Sequence[float]] | None = None,
         image_layout: Literal["HWC", "CHW"] = "HWC",
         image_dtype: Literal["uint8", "float32"] = "uint8",
@@ -69,6 +70,8 @@ class ShardDataset(ItemDataset):
                 (missing episodes count); None for all.
             frames: ``[start, stop)`` of each episode; None for all.
             cameras: those to decode; None for all.
+            columns: low-dimensional columns to serve; None for all that an item's episode has. Name
+                those that all have where a collate function wants equal keys.
             delta_timestamps: key -> seconds from the item's frame, as in LeRobot: the values of
                 these frames are stacked; beyond the episode its first or last frame repeats.
             image_layout: order of the axes of images.
@@ -95,7 +98,13 @@ class ShardDataset(ItemDataset):
         settings = manifest.settings
         self.split = split
         options = ItemOptions(
-            cameras, delta_timestamps, image_layout, image_dtype, image_transforms, on_error
+            cameras,
+            columns,
+            delta_timestamps,
+            image_layout,
+            image_dtype,
+            image_transforms,
+            on_error,
         )
         super().__init__(
             options, cameras=settings.camera_names, fps=manifest.fps, stride=settings.stride

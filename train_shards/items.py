@@ -43,6 +43,7 @@ class ItemOptions(NamedTuple):
     """How items look; the data sets' constructors say what each means."""
 
     cameras: Sequence[str] | None
+    columns: Sequence[str] | None
     delta_timestamps: Mapping[str, Sequence[float]] | None
     image_layout: Literal["HWC", "CHW"]
     image_dtype: Literal["uint8", "float32"]
@@ -83,6 +84,7 @@ class ItemDataset(ABC):
         self._image_layout, self._image_dtype = options.image_layout, options.image_dtype
         self._image_transforms = options.image_transforms
         self._on_error, self._num_skipped = options.on_error, 0
+        self._columns = None if options.columns is None else tuple(options.columns)
         self._offsets = frame_offsets(options.delta_timestamps or {}, fps)
         self._check_image_windows(stride)
 
@@ -156,6 +158,14 @@ class ItemDataset(ABC):
             rows: gives a column's values at some frames of the episode.
             sample_index: position among all samples.
         """
+        if self._columns is not None:
+            missing = sorted(set(self._columns) - set(row))
+            if missing:
+                raise DataError(
+                    f"episode {frame.episode_index:08d}: no column {missing[0]!r}, which columns= "
+                    f"names; it has {', '.join(sorted(row))}."
+                )
+            row = {column: row[column] for column in self._columns}
         for key, offsets in self._offsets.items():
             if not key.startswith(IMAGE_KEY):
                 frames, is_pad = window(frame.frame_index, offsets, frame.num_frames)
@@ -213,13 +223,16 @@ class ItemDataset(ABC):
                 )
 
     def _check_columns(self, columns: Collection[str]) -> None:
-        """Refuses windows of what no item has."""
+        """Refuses windows of what no item has, and columns that the first one lacks."""
         known = {*columns, *(IMAGE_KEY + camera for camera in self.cameras)}
         strangers = sorted(set(self._offsets) - known)
         if strangers:
             raise UserError(
                 f"delta_timestamps: no column {strangers[0]!r}; known: {sorted(known)}."
             )
+        strangers = sorted(set(self._columns or ()) - set(columns))
+        if strangers:
+            raise UserError(f"columns: no {strangers[0]!r}; known: {sorted(columns)}.")
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

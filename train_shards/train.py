@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from train_shards.batches import endless_batches, make_sampler, open_dataset
+from train_shards.canary import Canary, canary_command
 from train_shards.checkpoint import load_newest_checkpoint, open_run_folder, save_checkpoint
 from train_shards.errors import DataError, UserError
+from train_shards.manifest import load_manifest
 from train_shards.norm_stats import corpus_stats
 from train_shards.norm_stats_file import FILE_NAME, NormStats, read_norm_stats, write_norm_stats
 from train_shards.policy import Batch, Noise, Policy, draw_noise
@@ -87,6 +89,7 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
     samples = SampleLog(folder, ranks.rank) if config.log_samples else None
     is_tracked = config.wandb_enabled and ranks.is_first
     curves = Curves(folder, msgspec.to_builtins(config), is_enabled=is_tracked)
+    canary = open_canary(config) if config.canary_every and ranks.is_first else None
     batches = endless_batches(dataset, sampler, config.num_workers, log, ranks.device)
     interval = Interval()
     is_last = is_stopped = False
@@ -99,10 +102,16 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
         interval.add(loss, wait_s)
         if samples is not None:
             samples.write(step, batch.sample_index.tolist())
+        if canary is not None and step % config.canary_every == 0:
+            images = {camera: image[0].cpu().numpy() for camera, image in batch.images.items()}
+            canary.submit(step, int(batch.sample_index[0]), images)
         is_stopped = ranks.any(stop.is_made)
         is_last = is_stopped or step == config.num_train_steps
         if is_last or step % config.log_interval == 0:
             values = interval.values(ranks, sampler.global_batch_size)
+            if canary is not None:
+                for found in canary.comparisons(wait=is_last):
+                    values |= found.values()
             report(step, values, curves, is_first=ranks.is_first)
             interval = Interval()
         if ranks.is_first and (is_last or step % config.save_interval == 0):
@@ -110,10 +119,20 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
             path = save_checkpoint(folder, step, {**state, "sampler": sampler.state_dict()})
             _LOG.info("saved %s", path)
     curves.close()
+    if canary is not None:
+        canary.close()
     if samples is not None:
         samples.close()
     ranks.wait()
     _LOG.info("%s after step %d", "stopped by SIGTERM" if is_stopped else "ended", step)
+
+
+def open_canary(config: TrainConfig) -> Canary:
+    """Returns the canary of a run from shards; see ``train_shards.canary``."""
+    shards, settings = str(config.shards), load_manifest(str(config.shards)).settings
+    return Canary(
+        shards, "train", canary_command(str(config.canary_root), settings, config.canary_python)
+    )
 
 
 def timed_next(batches: Iterator[Batch]) -> tuple[Batch, float]:

@@ -54,6 +54,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     device: str | None
     wandb_enabled: bool
     log_samples: bool
+    canary_every: Annotated[int, Meta(ge=0)]
+    canary_root: str | None
+    canary_python: str | None
 
     @property
     def folder(self) -> Path:
@@ -89,6 +92,11 @@ def load_config(words: Sequence[str]) -> TrainConfig:
             "norm_stats: data=online has no tables to make statistics of. Give norm_stats=FILE or "
             "shards=DIR; 'python -m train_shards.norm_stats root=DIR method=upstream' makes a file "
             "of the source alone."
+        )
+    if config.canary_every and (config.canary_root is None or config.shards is None):
+        raise UserError(
+            f"canary_every={config.canary_every}: expected data=shards and canary_root=DIR, the "
+            "folder that the shards were made from."
         )
     return config
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.support.jobs import run_here
+from tests.support.training import train
 from train_shards.canary import Canary, Comparison, canary_command
 from train_shards.dataset import IMAGE_KEY, ShardDataset
 from train_shards.manifest import load_manifest
@@ -135,9 +137,36 @@ def test_a_source_that_is_not_there_is_said(
 
 def test_the_command_names_source_size_and_decoder(lossless: Path) -> None:
     settings = load_manifest(lossless).settings
-    command = canary_command("/data", settings, backend="torchcodec", python="/env/bin/python")
+    command = canary_command("/data", settings, "/env/bin/python")
     assert command[:3] == ["/env/bin/python", "-m", "predecode.canary"]
     assert command[3:] == [
-        "--src", "b1k", "--root", "/data", "--size", "224x224", "--backend", "torchcodec",
+        "--src", "b1k", "--root", "/data", "--size", "224x224",
     ]  # fmt: skip
     assert canary_command("/data", settings)[0] == sys.executable
+
+
+def test_the_trainer_reports_what_the_canary_sees(
+    lossless: Path, b1k_root: Path, tmp_path: Path
+) -> None:
+    words = [
+        f"shards={lossless}", f"checkpoint_dir={tmp_path}", "exp_name=watched", "log_interval=2",
+        "num_train_steps=4", "wandb_enabled=true", "action_horizon=4",
+    ]  # fmt: skip
+    done = train(*words, "canary_every=2", f"canary_root={b1k_root}")
+    assert done.returncode == 0, done.stderr
+    log = (tmp_path / "watched/train.rank0.log").read_text()
+    found = re.findall(r"canary: step (\d), key ep00490040_f\d+, camera (\w+): (.*)", log)
+    assert {(step, camera) for step, camera, _ in found} >= {
+        ("2", "head"), ("2", "left_wrist"), ("2", "right_wrist"),
+    }  # fmt: skip
+    assert {text for _, _, text in found} == {"largest difference 0, mean 0.0000, PSNR inf dB"}
+    (curves,) = (tmp_path / "watched/wandb").glob("offline-run-*/run-*.wandb")
+    assert b"canary/head/max_difference" in curves.read_bytes()
+
+
+def test_a_canary_without_a_source_is_refused(lossless: Path, tmp_path: Path) -> None:
+    done = train(
+        f"shards={lossless}", f"checkpoint_dir={tmp_path}", "exp_name=watched", "canary_every=2"
+    )
+    assert done.returncode == 2
+    assert "canary_every=2: expected data=shards and canary_root=DIR" in done.stderr

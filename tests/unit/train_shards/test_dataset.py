@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from tests.support.stored import (
@@ -329,3 +330,30 @@ def test_no_two_items_share_memory(tmp_path: Path, codec: str) -> None:
         image[:] = 255  # each is writable
         assert sum(np.shares_memory(image, other) for other in images) == 1
     assert dataset[0]["observation.images.rgb.head"].max() < 255
+
+
+def test_columns_make_items_of_equal_keys(tmp_path: Path) -> None:
+    tiny_output(tmp_path / "out")
+    dataset = ShardDataset(tmp_path / "out", columns=["timestamp"], cameras=["head"])
+    ids = {"sample_index", "episode_index", "frame_index", "task_index", "task"}
+    assert set(dataset[0]) == {"timestamp", "observation.images.rgb.head", *ids}
+    windows = {"observation.state": [0, 1 / 30]}
+    dataset = ShardDataset(tmp_path / "out", columns=[], cameras=["head"], delta_timestamps=windows)
+    assert set(dataset[0]) == {
+        "observation.state", "observation.state_is_pad", "observation.images.rgb.head", *ids,
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"columns: no 'states'; known: \['observation.state', "):
+        ShardDataset(tmp_path / "out", columns=["states"])
+
+
+@pytest.mark.slow
+def test_rollouts_and_demonstrations_collate_where_columns_are_named(jpeg_shards: Path) -> None:
+    """The rollout 490040 has no camera poses."""
+    dataset: Any = ShardDataset(jpeg_shards, columns=["observation.state", "action", "timestamp"])
+    (batch,) = torch.utils.data.DataLoader(dataset, batch_size=6, sampler=[0, 9, 1700, 3, -1, 5])
+    assert batch["observation.state"].shape == (6, 256)
+    assert batch["episode_index"].tolist() == [10, 10, 490040, 10, 490040, 10]
+    dataset = ShardDataset(jpeg_shards, columns=["observation.cam_rel_poses"])
+    assert dataset[0]["observation.cam_rel_poses"].shape == (21,)
+    with pytest.raises(DataError, match="episode 00490040: no column 'observation.cam_rel_poses'"):
+        dataset[-1]
