@@ -5,11 +5,10 @@ import sys
 import numpy as np
 
 from train_shards.dataset import ShardDataset
-from train_shards.errors import DataError, StorageError, UserError
+from train_shards.errors import EXIT_STATUS
 from train_shards.manifest import load_manifest
 
 _NUM_ITEMS = 3
-_STATUS = {UserError: 2, DataError: 1, StorageError: 3}
 
 
 def main() -> int:
@@ -31,9 +30,9 @@ def main() -> int:
             for name, value in sorted(dataset[position].items()):
                 is_array = isinstance(value, np.ndarray)
                 print(f"  {name}: {f'{value.dtype} {value.shape}' if is_array else repr(value)}")
-    except tuple(_STATUS) as error:
+    except tuple(EXIT_STATUS) as error:
         print(f"error: {error}", file=sys.stderr)
-        return _STATUS[type(error)]
+        return EXIT_STATUS[type(error)]
     return 0
 
 

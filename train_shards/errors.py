@@ -3,7 +3,7 @@
 Fields live in ``args``, so that an error crosses process borders (pickling) with its message.
 """
 
-__all__ = ["DataError", "StorageError", "UserError"]
+__all__ = ["EXIT_STATUS", "DataError", "StorageError", "UserError"]
 
 
 class UserError(Exception):
@@ -25,3 +25,7 @@ class StorageError(Exception):
 
     ``args`` is ``(message,)``.
     """
+
+
+EXIT_STATUS: dict[type[Exception], int] = {UserError: 2, DataError: 1, StorageError: 3}
+"""Status of a command that ends with such an error. Source: README, exit status."""

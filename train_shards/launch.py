@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from train_shards.errors import DataError, UserError
+from train_shards.errors import EXIT_STATUS, UserError
 from train_shards.feeding import Feeding
 from train_shards.manifest import load_manifest
 from train_shards.replace import install
@@ -141,7 +141,8 @@ def _check_word(key: str, value: str, known: set[str]) -> None:
 def main(argv: Sequence[str]) -> int:
     """Runs a training script; returns the exit status.
 
-    The script's own where it ends with one, else 0; 2 for what is refused; 1 for damaged data.
+    The script's own where it ends with one, else 0; 2 for what is refused, 1 for damaged data, 3
+    for a storage that does not answer.
     What the script raises is not caught.
     """
     if list(argv[:1]) in (["-h"], ["--help"]):
@@ -159,9 +160,9 @@ def main(argv: Sequence[str]) -> int:
         feeding.install()
         run_script(words.script, words.script_words)
         return _check_fed(feeding)
-    except (UserError, DataError) as error:
+    except tuple(EXIT_STATUS) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return EXIT_STATUS[type(error)]
 
 
 def _check_fed(feeding: Feeding) -> int:

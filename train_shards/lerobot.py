@@ -39,7 +39,7 @@ class LeRobotDatasetMetadata:
         if manifest.fps is None:
             raise UserError(f"{out}: no common frame rate, which LeRobot's fps must be.")
         numerator, denominator = manifest.fps
-        self.repo_id, self.root = repo_id, Path(root) if root is not None else out
+        self.repo_id, self.root = repo_id, Path(root if root is not None else out)
         self.fps: int | float = numerator if denominator == 1 else numerator / denominator
         self.tasks: dict[int, str] = manifest.tasks
         """``task_index`` -> sentence."""
@@ -120,13 +120,13 @@ def _check_options(options: Mapping[str, Any]) -> None:
         )
 
 
-def _out() -> Path:
+def _out() -> str:
     if os.environ.get("PREDECODE_DATA", "shards") != "shards":
         raise UserError(
             f"LeRobotDataset, data={os.environ['PREDECODE_DATA']}: served from shards only. Use "
             "data=shards, or data=upstream for LeRobot itself."
         )
     try:
-        return Path(os.environ["PREDECODE_SHARDS"])
+        return os.environ["PREDECODE_SHARDS"]
     except KeyError:
         raise UserError("environment: no PREDECODE_SHARDS; expected an output's folder.") from None

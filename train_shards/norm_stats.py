@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.b1k_state import ACTION_DIM, SOURCE_STATE_DIM, policy_state
-from train_shards.errors import DataError, UserError
-from train_shards.index import LIVE, Index
-from train_shards.lowdim import LowdimTables
+from train_shards.errors import EXIT_STATUS, DataError, UserError
 from train_shards.manifest import Manifest, load_manifest
 from train_shards.norm_stats_file import NormStats, write_norm_stats
 from train_shards.quantiles import Block, summarize
-from train_shards.selection import task_indices
+from train_shards.reader import ShardReader
+from train_shards.selection import Selection, task_indices
 
 __all__ = ["chunk_counts", "corpus_stats", "main", "upstream_stats"]
 
@@ -44,7 +43,10 @@ class _Episode(NamedTuple):
 
 
 def corpus_stats(
-    shards: Path, *, action_horizon: int = _ACTION_HORIZON, tasks: Sequence[int | str] | None = None
+    shards: str | Path,
+    *,
+    action_horizon: int = _ACTION_HORIZON,
+    tasks: Sequence[int | str] | None = None,
 ) -> tuple[dict[str, NormStats], int]:
     """Returns the statistics of ``state`` and ``actions`` over the train split, and its frames.
 
@@ -53,7 +55,7 @@ def corpus_stats(
     these as on any other). Masked episodes and frames that a stride leaves out do not count.
 
     Args:
-        shards: the folder that ``predecode run`` wrote.
+        shards: the folder that ``predecode run`` wrote, or a URL of it.
         action_horizon: length of an action chunk.
         tasks: indices or short names; None for all.
 
@@ -165,7 +167,7 @@ def main(words: Sequence[str]) -> int:
     try:
         options = _options(words)
         method, tasks = options.get("method", "corpus"), _tasks(options.get("tasks"))
-        folder = Path(options.get("shards") or options.get("root", ""))
+        folder = options.get("shards") or options["root"]
         if method == "corpus":
             horizon = int(options.get("action_horizon", _ACTION_HORIZON))
             stats, num_frames = corpus_stats(folder, action_horizon=horizon, tasks=tasks)
@@ -174,12 +176,12 @@ def main(words: Sequence[str]) -> int:
             if "shards" in options:
                 found = _live_episodes(folder, load_manifest(folder), tasks)
                 live = frozenset(episode.episode_index for episode in found)
-            stats, num_frames = upstream_stats(folder, live)
+            stats, num_frames = upstream_stats(Path(folder), live)
         path = write_norm_stats(Path(options.get("out", ".")), stats)
         print(f"{path}: {method} statistics of {num_frames} frames")
-    except (UserError, DataError) as error:
+    except tuple(EXIT_STATUS) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return EXIT_STATUS[type(error)]
     return 0
 
 
@@ -214,32 +216,21 @@ def _tasks(word: str | None) -> list[int | str] | None:
 
 
 def _live_episodes(
-    shards: Path, manifest: Manifest, tasks: Sequence[int | str] | None
+    shards: str | Path, manifest: Manifest, tasks: Sequence[int | str] | None
 ) -> list[_Episode]:
-    wanted = task_indices(tasks, manifest.tasks, manifest.task_names)
+    selection = Selection(task_indices(tasks, manifest.tasks, manifest.task_names))
+    reader = ShardReader(shards, _SPLIT, selection, manifest=manifest)
     episodes = []
-    for generation in manifest.generations:
-        if _SPLIT not in generation.indexes:
-            continue
-        entry = generation.indexes[_SPLIT]
-        index = Index(shards / entry.path, len(manifest.settings.fields))
-        index.close()
-        tables = LowdimTables([shards / table.path for table in generation.lowdim].__getitem__)
-        for row in index.episodes[(index.episodes["flags"] & LIVE) != 0]:
-            if wanted is None or int(row["task_index"]) in wanted:
-                table, batch = int(row["lowdim_table"]), int(row["lowdim_batch"])
-                episodes.append(
-                    _Episode(
-                        int(row["episode_index"]),
-                        int(row["num_frames"]),
-                        np.arange(int(row["num_rows"])) * manifest.settings.stride,
-                        partial(tables.columns, table, batch),
-                    )
-                )
+    for span in reader.spans():
+        place = reader.locate(span.start)
+        frames = span.first_frame + np.arange(span.num_samples) * span.stride
+        episodes.append(
+            _Episode(span.episode_index, place.num_frames, frames, partial(reader.columns, place))
+        )
     return episodes
 
 
-def _column(shards: Path, episode: _Episode, name: str, dim: int) -> NDArray[np.float32]:
+def _column(shards: str | Path, episode: _Episode, name: str, dim: int) -> NDArray[np.float32]:
     """All rows of a column, ``(T, dim)``."""
     columns = episode.columns()
     if name not in columns:
@@ -257,7 +248,7 @@ def _column(shards: Path, episode: _Episode, name: str, dim: int) -> NDArray[np.
 
 
 def _finite(
-    shards: Path, episode: _Episode, name: str, values: NDArray[np.float32]
+    shards: str | Path, episode: _Episode, name: str, values: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():

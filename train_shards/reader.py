@@ -243,6 +243,14 @@ class ShardReader:
             # An IndexError must not leave __getitem__: it would end a loop as if all were read.
             raise DataError(f"{self.where(place)}: low-dimensional row: {error}") from error
 
+    def columns(self, place: Place) -> dict[str, Any]:
+        """Returns all rows of a sample's episode by column, ``(T,)`` or ``(T, n)``, not copied.
+
+        Raises:
+            DataError: a table that is damaged or gone.
+        """
+        return self._tables[place.generation].columns(place.lowdim_table, place.lowdim_batch)
+
     def rows(self, place: Place, column: str, frames: NDArray[np.int64]) -> NDArray[Any]:
         """Returns one column at some frames of a sample's episode, ``(H,)`` or ``(H, n)``.
 
@@ -250,8 +258,7 @@ class ShardReader:
             DataError: no such column, or a table that is damaged or gone.
         """
         try:
-            columns = self._tables[place.generation].columns(place.lowdim_table, place.lowdim_batch)
-            values: NDArray[Any] = columns[column][frames]
+            values: NDArray[Any] = self.columns(place)[column][frames]
         except (DataError, IndexError, KeyError) as error:
             raise DataError(f"{self.where(place)}: column {column!r}: {error!r}") from error
         return values

@@ -17,7 +17,7 @@ from torch import nn
 from train_shards.batches import endless_batches, make_sampler, open_dataset
 from train_shards.canary import Canary, canary_command
 from train_shards.checkpoint import load_newest_checkpoint, open_run_folder, save_checkpoint
-from train_shards.errors import DataError, UserError
+from train_shards.errors import EXIT_STATUS, UserError
 from train_shards.manifest import load_manifest
 from train_shards.norm_stats import corpus_stats
 from train_shards.norm_stats_file import FILE_NAME, NormStats, read_norm_stats, write_norm_stats
@@ -50,11 +50,11 @@ def main(words: Sequence[str]) -> int:
         config = load_config(words)
         with joined_ranks(config.device) as ranks:
             train(config, ranks)
-    except (UserError, DataError) as error:
+    except tuple(EXIT_STATUS) as error:
         _LOG.exception("stopped")
         print(f"error: {str(error).strip()}", file=sys.stderr)
         let_go(error)
-        return 2 if isinstance(error, UserError) else 1
+        return EXIT_STATUS[type(error)]
     except KeyboardInterrupt as error:
         let_go(error)
         return 130
@@ -178,7 +178,7 @@ def stats_of_run(
     if ranks.is_first and not path.exists():
         if given is None:
             given, num_frames = corpus_stats(
-                Path(config.shards or ""),
+                config.shards or "",
                 action_horizon=config.action_horizon,
                 tasks=config.tasks,
             )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -120,6 +121,11 @@ def test_frames_that_a_stride_leaves_out_are_no_samples(tmp_path: Path) -> None:
     rows = rows_of([StoredEpisode(10, 10)])
     write_rows(out, rows)
     set_num_frames(out, generation.indexes["train"].path, 10)
+    index = (out / generation.indexes["train"].path).read_bytes()
+    digest = f"{struct.unpack_from('<Q', index, 120)[0]:016x}"
+    entry = msgspec.structs.replace(generation.indexes["train"], header_xxh3=digest)
+    generation = msgspec.structs.replace(generation, indexes={"train": entry})
+    write_manifest(out, settings, [generation])
     stats, num_frames = corpus_stats(out, action_horizon=2)
     states, actions = rows[10]
     assert num_frames == 4
