@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# ffmpeg: torchcodec's libraries, and the oracle of the tests; torchvision: the video_reader decoder
+APT := ffmpeg python3-torchvision
 
 .PHONY: help setup demo fmt lint test test-fast golden clean
 
@@ -11,9 +13,10 @@ help: ## list the targets
 setup: $(READY) ## .venv with the package, all extras and the development tools; apt packages
 
 $(READY): pyproject.toml .constraints.txt
-	@command -v ffmpeg >/dev/null || (echo "installing ffmpeg (apt)"; \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq ffmpeg >/dev/null; \
-	  else sudo apt-get update -qq && sudo apt-get install -y -qq ffmpeg >/dev/null; fi)
+	@(command -v ffmpeg && /usr/bin/python3 -c 'import torchvision') >/dev/null 2>&1 || \
+	  (echo "installing $(APT) (apt)"; SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$SUDO apt-get update -qq && \
+	  $$SUDO apt-get install -y -qq --no-install-recommends $(APT) >/dev/null)
 	$(PYTHON) -m venv .venv
 	# torch first: a range resolved without it would choose another build
 	$(BIN)/pip install -q --disable-pip-version-check -c .constraints.txt torch
