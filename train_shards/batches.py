@@ -22,7 +22,7 @@ from train_shards.train_log import start_worker_log
 
 __all__ = ["collate", "endless_batches", "make_sampler", "open_dataset"]
 
-_COLUMNS = ("action", "action_is_pad", "sample_index")
+_COLUMNS = ("action", "action_is_pad", "sample_index", "episode_index", "frame_index")
 
 
 def open_dataset(config: TrainConfig) -> Any:
@@ -82,6 +82,8 @@ def collate(items: list[dict[str, Any]]) -> Batch:
         action=stacked["action"],
         action_is_pad=stacked["action_is_pad"],
         sample_index=stacked["sample_index"],
+        episode_index=stacked["episode_index"],
+        frame_index=stacked["frame_index"],
     )
 
 

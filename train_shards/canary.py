@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from train_shards.dataset import ShardDataset
+from train_shards.codec import is_lossless
 from train_shards.errors import DataError
 from train_shards.format import format_key
 from train_shards.manifest import Settings
@@ -71,23 +71,19 @@ class Canary:
     show no difference: one is logged as an error, but training goes on.
     """
 
-    def __init__(self, shards: str, split: str, command: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, command: Sequence[str]) -> None:
         """Starts the decoder's process.
 
         Args:
-            shards: the output that the samples come from.
-            split: of the output.
+            settings: of the output that the samples come from.
             command: reads lines ``{"episode_index": e, "frame_index": f}`` and answers each with a
                 line ``{"shapes": {camera: [h, w, 3]}}`` followed by the uint8 pictures in this
                 order, or with a line ``{"error": reason}``.
 
         Raises:
-            UserError, DataError: as ``ShardDataset``.
             OSError: the command cannot be started.
         """
-        self._dataset = ShardDataset(shards, split=split)
-        settings = self._dataset.open_reader().settings
-        self._is_lossless = settings.quality is None
+        self._is_lossless = is_lossless(settings.codec, settings.quality)
         self._process = subprocess.Popen(
             list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -96,17 +92,26 @@ class Canary:
         self._is_dead = False
         weakref.finalize(self, _stop, self._process, self._pool)
 
-    def submit(self, step: int, sample_index: int, images: Mapping[str, NDArray[np.uint8]]) -> None:
+    def submit(
+        self,
+        step: int,
+        episode_index: int,
+        frame_index: int,
+        images: Mapping[str, NDArray[np.uint8]],
+    ) -> None:
         """Compares a sample unless the last one is still being compared.
 
         Args:
             step: of training, for the report.
-            sample_index: of the item.
+            episode_index: of the sample.
+            frame_index: of the sample.
             images: camera -> what the trainer got, ``(3, h, w)`` or ``(h, w, 3)``; kept until it
                 is compared.
         """
         if self._running is None and not self._is_dead:
-            self._running = self._pool.submit(self._compare, step, sample_index, dict(images))
+            self._running = self._pool.submit(
+                self._compare, step, episode_index, frame_index, dict(images)
+            )
 
     def comparisons(self, *, wait: bool = False) -> list[Comparison]:
         """Returns what was found since the last call; with ``wait`` of the running one, too."""
@@ -138,11 +143,14 @@ class Canary:
         _stop(self._process, self._pool)
 
     def _compare(
-        self, step: int, sample_index: int, images: Mapping[str, NDArray[np.uint8]]
+        self,
+        step: int,
+        episode_index: int,
+        frame_index: int,
+        images: Mapping[str, NDArray[np.uint8]],
     ) -> list[Comparison]:
-        place = self._dataset.open_reader().locate(sample_index)
-        decoded = self._decode(place.episode_index, place.frame_index)
-        key = format_key(place.episode_index, place.frame_index)
+        decoded = self._decode(episode_index, frame_index)
+        key = format_key(episode_index, frame_index)
         return [
             _compared(step, key, camera, image, decoded[camera])
             for camera, image in sorted(images.items())

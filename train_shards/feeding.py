@@ -9,11 +9,12 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Self
 
 from train_shards.errors import UserError
+from train_shards.feed_canary import FeedCanary
 from train_shards.feed_line import FEED_FILE, FeedLine, last_before
 from train_shards.replace import after_import, is_served
 from train_shards.run_folder import RunFolder
@@ -58,9 +59,12 @@ class EpochSampler(ResumableSampler):
 class Pass:
     """One pass over a loader; only one that is read to its end finishes the epoch."""
 
-    def __init__(self, batches: Iterator[Any], sampler: EpochSampler) -> None:
+    def __init__(
+        self, batches: Iterator[Any], sampler: EpochSampler, canary: FeedCanary | None
+    ) -> None:
         """``batches`` is what the loader itself returned."""
-        self._batches, self._sampler, self._epoch = batches, sampler, sampler.epoch
+        self._batches, self._sampler, self._canary = batches, sampler, canary
+        self._epoch, self._consumed, self._num_batches = sampler.epoch, sampler.consumed, 0
 
     def __iter__(self) -> Self:
         """Returns itself."""
@@ -69,11 +73,16 @@ class Pass:
     def __next__(self) -> Any:
         """Returns the next batch."""
         try:
-            return next(self._batches)
+            batch = next(self._batches)
         except StopIteration:
             # Not where the sampler ends: workers have fetched that far before the trainer has.
             self._sampler.finish(self._epoch)
             raise
+        if self._canary is not None:
+            place = self._epoch, self._consumed
+            self._canary.watch(self._num_batches, self._sampler, place)
+        self._num_batches += 1
+        return batch
 
     def __len__(self) -> int:
         """As the loader's own iterator says."""
@@ -98,11 +107,17 @@ class Feeding:
     """None for the data set's own order, or ``global``."""
     resume_step: int | None = None
     run_dir: str | None = None
+    canary_every: int = 0
+    """Batches; 0 for no canary."""
+    canary_root: str | None = None
+    canary_python: str | None = None
     script_words: tuple[str, ...] = ()
     num_loaders: int = 0
     """Over a supplied data set so far."""
     num_fed: int = 0
     """Of these, how many have our sampler."""
+    canaries: dict[int, FeedCanary] = field(default_factory=dict)
+    """Of the samplers, by identity: a sampler travels to workers, a canary does not."""
     config: Any = None
     """The trainer's own, as its ``cli()`` returned it last."""
 
@@ -115,6 +130,7 @@ class Feeding:
         """Changes ``module.DataLoader``."""
         loader_class: Any = module.DataLoader
         init, iterate, feed = loader_class.__init__, loader_class.__iter__, self.feed
+        canaries = self.canaries
 
         @functools.wraps(init)
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
@@ -125,7 +141,9 @@ class Feeding:
         @functools.wraps(iterate)
         def __iter__(self: Any) -> Any:  # noqa: N807
             batches, sampler = iterate(self), self.sampler
-            return Pass(batches, sampler) if isinstance(sampler, EpochSampler) else batches
+            if not isinstance(sampler, EpochSampler):
+                return batches
+            return Pass(batches, sampler, canaries.get(id(sampler)))
 
         loader_class.__init__, loader_class.__iter__ = __init__, __iter__
 
@@ -168,6 +186,11 @@ class Feeding:
                 with (folder.path / FEED_FILE).open("a") as file:
                     file.write(text + "\n")
         self.num_fed += 1
+        if self.canary_every and sampler.rank == 0 and not self.canaries:
+            command_words = str(self.canary_root), self.canary_python
+            self.canaries[id(sampler)] = FeedCanary.start(
+                served, self.source, command_words, self.canary_every, step
+            )
         arguments.update(sampler=sampler, shuffle=None)
 
     def _sampler(self, served: Any, arguments: Mapping[str, Any]) -> EpochSampler:

@@ -29,11 +29,13 @@ usage: python -m train_shards.launch data=shards|online|upstream [WORD=VALUE …
   data=online    root=DIR [backend=pyav|torchcodec|video_reader]    decode while training
   data=upstream                  run SCRIPT as it is
   seed=N  shuffle=global|block|none  resume_step=N  run_dir=DIR    with shards and online
+  canary_every=N canary_root=DIR [canary_python=PYTHON]    with shards: decode a sample again
 Everything from SCRIPT on is the script's own."""
 
 _FEEDING_WORDS = {"seed", "shuffle", "resume_step", "run_dir"}
+_CANARY_WORDS = {"canary_every", "canary_root", "canary_python"}
 _WORDS = {
-    "shards": {"shards", *_FEEDING_WORDS},
+    "shards": {"shards", *_FEEDING_WORDS, *_CANARY_WORDS},
     "online": {"root", "backend", *_FEEDING_WORDS},
     "upstream": set[str](),
 }
@@ -78,6 +80,8 @@ class LaunchWords:
         if strangers:
             allowed = ", ".join(f"{word}=" for word in sorted(_WORDS[data])) or "no other word"
             raise UserError(f"{strangers[0]}=: not with data={data}; expected {allowed}.")
+        if "canary_every" in words and not {"canary_root", "shards"} <= set(words):
+            raise UserError("canary_every=: expected shards=DIR and canary_root=DIR with it.")
         if not rest:
             raise UserError(f"no training script.\n{_USAGE}")
         if not Path(rest[0]).is_file():
@@ -112,6 +116,9 @@ class LaunchWords:
             shuffle=shuffle,
             resume_step=int(words["resume_step"]) if "resume_step" in words else None,
             run_dir=words.get("run_dir"),
+            canary_every=int(words.get("canary_every", 0)),
+            canary_root=words.get("canary_root"),
+            canary_python=words.get("canary_python"),
             script_words=self.script_words,
         )
 
@@ -134,7 +141,7 @@ def _check_word(key: str, value: str, known: set[str]) -> None:
         raise UserError(f"{key}=: no such word; the nearest is {near}=.\n{_USAGE}")
     if key in _CHOICES and value not in _CHOICES[key]:
         raise UserError(f"{key}={value}: expected one of {', '.join(_CHOICES[key])}.")
-    if key in ("seed", "resume_step") and not re.fullmatch(r"\d{1,18}", value):
+    if key in ("seed", "resume_step", "canary_every") and not re.fullmatch(r"\d{1,18}", value):
         raise UserError(f"{key}={value}: expected a number of 0 or more.")
 
 
@@ -159,6 +166,8 @@ def main(argv: Sequence[str]) -> int:
         install()
         feeding.install()
         run_script(words.script, words.script_words)
+        for canary in feeding.canaries.values():
+            canary.close()
         return _check_fed(feeding)
     except tuple(EXIT_STATUS) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -36,7 +36,9 @@ class Batch(NamedTuple):
     action_is_pad: Tensor
     """``(B, H)`` bool: steps after the episode's end."""
     sample_index: Tensor
-    """``(B,)`` int64."""
+    """``(B,)`` int64, as the two that follow."""
+    episode_index: Tensor
+    frame_index: Tensor
 
 
 class Noise(NamedTuple):

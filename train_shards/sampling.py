@@ -213,6 +213,10 @@ class ResumableSampler:
         """
         return (consumed + self.rank + turns * self.world_size) % self.num_samples
 
+    def sample(self, epoch: int, position: int) -> int:
+        """Returns the sample at a position of an epoch."""
+        return self._order.keyed(self.seed, epoch).sample(position)
+
     def __iter__(self) -> "SamplerIterator":
         """Returns this rank's samples from ``consumed`` on; epoch and place are fixed here."""
         return SamplerIterator(self)

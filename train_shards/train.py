@@ -104,7 +104,7 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
             samples.write(step, batch.sample_index.tolist())
         if canary is not None and step % config.canary_every == 0:
             images = {camera: image[0].cpu().numpy() for camera, image in batch.images.items()}
-            canary.submit(step, int(batch.sample_index[0]), images)
+            canary.submit(step, int(batch.episode_index[0]), int(batch.frame_index[0]), images)
         is_stopped = ranks.any(stop.is_made)
         is_last = is_stopped or step == config.num_train_steps
         if is_last or step % config.log_interval == 0:
@@ -129,10 +129,9 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
 
 def open_canary(config: TrainConfig) -> Canary:
     """Returns the canary of a run from shards; see ``train_shards.canary``."""
-    shards, settings = str(config.shards), load_manifest(str(config.shards)).settings
-    return Canary(
-        shards, "train", canary_command(str(config.canary_root), settings, config.canary_python)
-    )
+    settings = load_manifest(str(config.shards)).settings
+    command = canary_command(str(config.canary_root), settings, config.canary_python)
+    return Canary(settings, command)
 
 
 def timed_next(batches: Iterator[Batch]) -> tuple[Batch, float]:

@@ -30,7 +30,8 @@ def lossless(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def started(out: Path, root: Path) -> Canary:
-    return Canary(str(out), "train", canary_command(str(root), load_manifest(out).settings))
+    settings = load_manifest(out).settings
+    return Canary(settings, canary_command(str(root), settings))
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def images_of(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(canary: Canary, step: int, item: dict[str, Any]) -> list[Comparison]:
-    canary.submit(step, int(item["sample_index"]), images_of(item))
+    canary.submit(step, int(item["episode_index"]), int(item["frame_index"]), images_of(item))
     return canary.comparisons(wait=True)
 
 
@@ -71,7 +72,7 @@ def test_what_is_stored_without_loss_is_equal(
 
 def test_another_frame_is_an_error_in_the_log(lossless: Path, canary: Canary, caplog: Any) -> None:
     dataset = ShardDataset(lossless)
-    wrong = dataset[5] | {"sample_index": np.int64(6)}
+    wrong = dataset[5] | {"frame_index": np.int64(6)}
     for one in compared(canary, 7, wrong):
         assert one.max_difference > 10
         assert math.isfinite(one.psnr_db)
@@ -94,7 +95,7 @@ def test_lossy_pictures_are_measured(jpeg_shards: Path, b1k_root: Path, caplog: 
 def test_a_busy_canary_lets_samples_pass(lossless: Path, canary: Canary) -> None:
     dataset = ShardDataset(lossless)
     for step in range(5):
-        canary.submit(step, 3, images_of(dataset[3]))
+        canary.submit(step, 490040, 3, images_of(dataset[3]))
     assert {one.step for one in canary.comparisons(wait=True)} == {0}
     assert canary.comparisons() == canary.comparisons(wait=True) == []
 

@@ -122,6 +122,33 @@ def test_a_killed_run_goes_on_at_the_next_sample_with_another_world_size(
     assert [s for step in trained([trainer.steps()]) for s in step] == order[: 13 * 16]
 
 
+def test_the_canary_sees_what_the_trainer_trains_on(
+    jpeg_shards: Path, b1k_root: Path, trainer: StandinTrainer
+) -> None:
+    words = (f"shards={jpeg_shards}", "canary_every=3", f"canary_root={b1k_root}")
+    # Three epochs of 10 steps, slow enough for some comparisons in each.
+    script = (*SCRIPT, "--num_train_steps", "30", "--pause_s", "0.2")
+    done = trainer.run("data=shards", *words, *script)
+    assert done.returncode == 0, done.stderr
+    found = re.findall(
+        r"canary: step (\d+), key (\w+), camera (\w+): largest difference \d+, mean .* dB",
+        done.stderr,
+    )
+    steps, wanted = (
+        {int(step) for step, _, _ in found},
+        expected(31),
+    )  # a trainer asks for one more than it trains on
+    assert len(found) == 3 * len(steps)
+    assert {0} < steps <= set(range(0, 31, 3))
+    assert max(steps) >= STEPS_PER_EPOCH
+    for step, key, _ in found:
+        episode_index, frame_index = wanted[int(step)][0]
+        assert key == f"ep{episode_index:08d}_f{frame_index:06d}"
+    psnrs_db = [float(text) for text in re.findall(r"PSNR ([\d.]+) dB", done.stderr)]
+    assert len(psnrs_db) == len(found)
+    assert min(psnrs_db) > 30  # another frame would have about 10
+
+
 def test_the_skill_subclass_is_fed_in_spawned_workers(
     jpeg_shards: Path, trainer: StandinTrainer
 ) -> None:

@@ -64,6 +64,7 @@ class TrainConfig:
     resume: bool = False
     loader: str = "plain"
     die_at: int = -1
+    pause_s: float = 0.0
 
     @property
     def checkpoint_dir(self):
@@ -189,7 +190,7 @@ def create_data_loader(config, shuffle):
 ''',
     "scripts/helper.py": "NAME = 'beside the script'\n",
     "scripts/train_pytorch.py": '''
-import json, os, pathlib, sys
+import json, logging, os, pathlib, sys, time
 import torch
 import torch.distributed as dist
 import helper
@@ -203,6 +204,7 @@ def save_checkpoint(config, step):
     tmp.rename(final)
 
 def main():
+    logging.basicConfig(level=logging.INFO)
     config = _config.cli()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("gloo", init_method="env://")
@@ -224,6 +226,7 @@ def main():
                 line = {"step": step, "length": len(loader), "parent": parent, "batch": batch}
                 print(json.dumps(line), file=file, flush=True)
                 step += 1
+                time.sleep(config.pause_s)
                 if step == config.die_at:
                     if dist.is_initialized():
                         dist.barrier()

@@ -25,7 +25,7 @@ PREDECODE = [
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
     "skill_weights", "frame_texts", "orchestrators", "metadata_files", "prompts", "phrases",
-    "launch", "feeding", "feed_line", "run_folder", "replace", "lerobot",
+    "launch", "feeding", "feed_canary", "feed_line", "run_folder", "replace", "lerobot",
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
     "norm_stats", "norm_stats_file", "quantiles", "b1k_state",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",

@@ -25,6 +25,8 @@ def item(index: int, **more: Any) -> dict[str, Any]:
         "action": np.full((4, 23), index, np.float32),
         "action_is_pad": np.array([False, False, False, index % 2 == 1]),
         "sample_index": np.int64(index),
+        "episode_index": np.int64(10),
+        "frame_index": np.int64(index),
         "task": f"task {index}",
         **more,
     }

@@ -73,7 +73,10 @@ def test_a_url_or_a_root_of_the_trainers_is_left_to_who_opens_it(here: Path) -> 
         ("data=shards shards=shards seed=-1 train.py", "seed=-1: expected a number"),
         ("data=shards shards=shards resume_step=x train.py", "resume_step=x: expected a number"),
         ("data=shards shards=shards shuffle=yes train.py", "shuffle=yes: expected one of global"),
-        ("data=shards root=. train.py", "root=: not with data=shards; expected resume_step=, run_"),
+        (
+            "data=shards root=. train.py",
+            "root=: not with data=shards; expected canary_e",
+        ),
         ("data=online root=elsewhere train.py", "root=elsewhere: no such folder"),
         ("data=online root=. backend=opencv train.py", "backend=opencv: expected one of pyav"),
         ("data=upstream resume_step=3 train.py", "resume_step=: not with data=upstream"),

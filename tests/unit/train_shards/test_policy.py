@@ -31,6 +31,8 @@ def batch(num: int = 4, **changes: Any) -> Batch:
         action=torch.randn(num, HORIZON, 23, generator=generator),
         action_is_pad=torch.zeros(num, HORIZON, dtype=torch.bool),
         sample_index=torch.arange(num),
+        episode_index=torch.zeros(num, dtype=torch.int64),
+        frame_index=torch.arange(num),
     )
     return values._replace(**changes)
 
