@@ -76,7 +76,7 @@ class ShardDataset(ItemDataset):
                 these frames are stacked; beyond the episode its first or last frame repeats.
             image_layout: order of the axes of images.
             image_dtype: ``float32`` divides by 255.
-            image_transforms: applied to each picture, before windows are stacked.
+            image_transforms: applied to each picture, or to a window's, stacked.
             num_threads: threads that decode the pictures of a batch.
             check_index: check each block of the index when it is first touched.
             check_members: check the hash of each picture that is read.

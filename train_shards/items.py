@@ -166,15 +166,15 @@ class ItemDataset(ABC):
                     f"names; it has {', '.join(sorted(row))}."
                 )
             row = {column: row[column] for column in self._columns}
+        row["sample_index"] = np.int64(sample_index)
+        row["episode_index"] = np.int64(frame.episode_index)
+        row["frame_index"] = np.int64(frame.frame_index)
+        row["task_index"] = np.int64(frame.task_index)
         for key, offsets in self._offsets.items():
             if not key.startswith(IMAGE_KEY):
                 frames, is_pad = window(frame.frame_index, offsets, frame.num_frames)
                 row[key] = rows(key, frames)
                 row[f"{key}_is_pad"] = is_pad
-        row["sample_index"] = np.int64(sample_index)
-        row["episode_index"] = np.int64(frame.episode_index)
-        row["frame_index"] = np.int64(frame.frame_index)
-        row["task_index"] = np.int64(frame.task_index)
         return row
 
     def _image_frames(self, frame: Frame, camera: str) -> list[int]:

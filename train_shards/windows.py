@@ -1,9 +1,11 @@
 """Windows of neighbouring frames around a frame: ``delta_timestamps``. Pure.
 
-Source of the rules: LeRobot v2.1 ``get_delta_indices`` and ``_get_query_indices``: a delta becomes
-``round(delta * fps)`` frames, indices are clamped to the episode, and what was clamped is marked.
+Source of the rules: LeRobot 0.4.4 ``check_delta_timestamps``, ``get_delta_indices`` and
+``_get_query_indices``: a delta becomes ``round(delta * fps)`` frames, indices are clamped to the
+episode, and what was clamped is marked.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -16,6 +18,8 @@ __all__ = ["frame_offsets", "window"]
 
 _TOLERANCE_S = 1e-4
 """How far a delta may lie from a whole frame. Source: LeRobot's default ``tolerance_s``."""
+_FARTHEST_FRAMES = 2**62
+"""Beyond any episode's end, yet its sum with any frame fits into 64 bits."""
 
 
 def frame_offsets(
@@ -42,15 +46,23 @@ def frame_offsets(
     for key, deltas_s in delta_timestamps.items():
         if not len(deltas_s):
             raise UserError(f"delta_timestamps[{key!r}]: expected at least one delta.")
-        frames = [round(delta_s * rate) for delta_s in deltas_s]
-        for delta_s, frame in zip(deltas_s, frames, strict=True):
-            if abs(delta_s - frame / rate) > _TOLERANCE_S:
-                raise UserError(
-                    f"delta_timestamps[{key!r}]: {delta_s} s is {delta_s * rate:.3f} frames at "
-                    f"{rate:g} fps; expected a whole number of frames."
-                )
+        frames = [_whole_frames(key, delta_s, rate) for delta_s in deltas_s]
         offsets[key] = np.array(frames, np.int64)
     return offsets
+
+
+def _whole_frames(key: str, delta_s: float, rate: float) -> int:
+    """LeRobot's own arithmetic: at the tolerance's edge the last bit decides."""
+    num_frames = delta_s * rate
+    is_whole = (
+        math.isfinite(num_frames) and abs(num_frames - round(num_frames)) / rate <= _TOLERANCE_S
+    )
+    if not is_whole:
+        raise UserError(
+            f"delta_timestamps[{key!r}]: {delta_s} s is {num_frames:.3f} frames at {rate:g} fps; "
+            "expected a whole number of frames."
+        )
+    return max(-_FARTHEST_FRAMES, min(_FARTHEST_FRAMES, round(num_frames)))
 
 
 def window(

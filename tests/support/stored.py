@@ -109,8 +109,7 @@ def state_of(episode_index: int, frame_index: int) -> NDArray[np.float32]:
 
 
 def write_table(path: Path, episodes: Sequence[StoredEpisode]) -> None:
-    """Writes a low-dimensional table with a state, a time and a note of each frame."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a low-dimensional table with a state and a time of each frame."""
     tables = []
     for episode in episodes:
         frames = range(episode.num_frames)
@@ -118,6 +117,11 @@ def write_table(path: Path, episodes: Sequence[StoredEpisode]) -> None:
         column = pa.FixedSizeListArray.from_arrays(pa.array(states.reshape(-1)), 3)
         times = pa.array([frame / 30 for frame in frames], pa.float64())
         tables.append(pa.table({"observation.state": column, "timestamp": times}))
+    _write_tables(path, tables)
+
+
+def _write_tables(path: Path, tables: Sequence[pa.Table]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         write_lowdim(file, tables)
 
@@ -131,15 +135,22 @@ def write_generation(
     generation: int = 0,
     first_shard: int = 0,
     split: str = "train",
+    tables: Sequence[pa.Table] | None = None,
 ) -> GenerationEntry:
-    """Writes one generation's shards, ledgers, table and index; returns its manifest entry."""
+    """Writes one generation's shards, ledgers, table and index; returns its manifest entry.
+
+    ``tables`` are the episodes' low-dimensional rows; None for those of ``write_table``.
+    """
     entries, ledgers = [], []
     for number, samples in enumerate(shards):
         entry, rows = _write_shard(out, settings, split, first_shard + number, samples)
         entries.append(entry)
         ledgers.append((number, rows))
     table = lowdim_path(settings.name, generation)
-    write_table(out / table, episodes)
+    if tables is None:
+        write_table(out / table, episodes)
+    else:
+        _write_tables(out / table, tables)
     table_bytes = (out / table).read_bytes()
     index = out / index_path(split, generation)
     index.parent.mkdir(parents=True, exist_ok=True)

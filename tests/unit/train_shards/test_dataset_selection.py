@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +135,19 @@ def test_windows_of_rows_and_images(out: Path) -> None:
         assert item[f"{HEAD}_is_pad"].tolist() == [frame == 0, False]
         assert item["timestamp"].tolist() == [max(frame - 2, 0) / 30]
         assert item["observation.images.rgb.left_wrist"].shape == (16, 24, 3)
+
+
+def test_a_window_of_an_id_is_served_like_any_other(tmp_path: Path) -> None:
+    rows = pa.table({"frame_index": pa.array(range(4), pa.int64()), "episode_index": [10] * 4})
+    samples = [[(10, frame) for frame in range(4)]]
+    generation = write_generation(
+        tmp_path, settings_of(), [StoredEpisode(10, 4)], samples, tables=[rows]
+    )
+    write_manifest(tmp_path, settings_of(), [generation])
+    item = ShardDataset(tmp_path, delta_timestamps={"frame_index": [-2 / 30, 0, 1 / 30]})[1]
+    assert item["frame_index"].tolist() == [0, 1, 2]
+    assert item["frame_index_is_pad"].tolist() == [True, False, False]
+    assert item["episode_index"] == 10
 
 
 def test_windows_reach_beyond_the_selected_frames(out: Path) -> None:
