@@ -122,6 +122,20 @@ def test_a_killed_run_goes_on_at_the_next_sample_with_another_world_size(
     assert [s for step in trained([trainer.steps()]) for s in step] == order[: 13 * 16]
 
 
+@pytest.mark.parametrize(("backend", "num_workers"), [("pyav", 2), ("torchcodec", 0)])
+def test_on_line_decoding_feeds_the_same_samples_in_the_same_order(
+    b1k_root: Path, trainer: StandinTrainer, backend: str, num_workers: int
+) -> None:
+    words = ("data=online", f"root={b1k_root}", f"backend={backend}", *SCRIPT)
+    done = trainer.run(*words, "--num_workers", str(num_workers), "--num_train_steps", "3")
+    assert done.returncode == 0, done.stderr
+    lines = trainer.steps()
+    assert trained([lines]) == expected(3)
+    loaded = {name for line in lines for item in line["batch"] for name in item["loaded"]}
+    assert backend.replace("pyav", "av") in loaded  # so it did decode
+    assert f"data=online root={b1k_root} backend={backend} manifest=" in done.stdout
+
+
 def test_the_canary_sees_what_the_trainer_trains_on(
     jpeg_shards: Path, b1k_root: Path, trainer: StandinTrainer
 ) -> None:
