@@ -17,36 +17,7 @@ ROOT = Path(__file__).parents[2]
 FORBIDDEN = ("av", "omnigibson", "lerobot", "torchvision", "torchcodec", "ray", "predecode")
 
 FILES = {
-    # The drop-in class as far as the launcher knows it, where the package has none.
-    "openpi/__init__.py": """
-import os, train_shards
-train_shards.__path__.append(os.environ["STANDIN_CLASSES"])
-""",
-    "classes/behavior.py": """
-import os
-from pathlib import Path
-import torch
-from train_shards.dataset import ShardDataset
-
-class BehaviorLeRobotDataset:
-    def __init__(self, *, root, episodes, delta_timestamps, **others):
-        assert os.environ["PREDECODE_DATA"] == "shards"
-        out = os.environ["PREDECODE_SHARDS"]
-        self._items = ShardDataset(out, episodes=episodes, delta_timestamps=delta_timestamps)
-        self.root, self.fps, self.sampling_order = Path(root), 30, None
-        self.digest = self._items.digest
-
-    def __len__(self):
-        return len(self._items)
-
-    def __getitem__(self, index):
-        item = self._items[index]
-        return {key: value if key == "task" else torch.as_tensor(value)
-            for key, value in item.items()}
-
-class MultiBehaviorLeRobotDataset:
-    pass
-""",
+    "openpi/__init__.py": "",
     "openpi/training/__init__.py": "",
     "openpi/training/config.py": '''
 import argparse, dataclasses, pathlib
@@ -331,7 +302,7 @@ class StandinTrainer:
             env={
                 **os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)),
                 "STANDIN_SEEN": str(self.seen), "STANDIN_FORBIDDEN": " ".join(FORBIDDEN),
-                "STANDIN_CLASSES": str(self.folder / "classes"), "OMP_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
                 **variables,
             },
         )  # fmt: skip
