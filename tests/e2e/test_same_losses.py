@@ -34,9 +34,7 @@ def trained(home: Path, name: str, *words: str) -> Run:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folder = home / name
-    state: dict[str, Any] = torch.load(
-        folder / f"checkpoint-{NUM_STEPS:08d}.pt", weights_only=True
-    )
+    state: dict[str, Any] = torch.load(folder / f"checkpoint-{NUM_STEPS:08d}.pt", weights_only=True)
     return Run(losses(done.stdout), samples(folder), state["model"])
 
 
