@@ -1,11 +1,19 @@
-"""The benchmark of reading runs, and every variant reads the same samples."""
+"""The benchmarks run, and every variant delivers the samples that it is asked for."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from benchmarks.feed_data_sets import Variant
+from benchmarks.trainer_feed import Feed
+from predecode.sources.barcode import CAMERAS, paint
+from train_shards.items import IMAGE_KEY
+from train_shards.norm_stats_file import NormStats
 
 pytestmark = pytest.mark.slow
 
@@ -42,3 +50,73 @@ def test_every_variant_delivers_every_sample(tmp_path: Path, codec: str) -> None
         if row["variant"] in FLOORS:
             assert row["samples_per_s"]["ratio_to_floor"] == 1
         assert row["variant"] in done.stderr
+
+
+def test_every_variant_feeds_the_trainer_right_frames(tmp_path: Path) -> None:
+    out = tmp_path / "feed.json"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "benchmarks.trainer_feed", "--small", "--rounds", "1",
+            "--work", tmp_path / "work", "--out", out,
+        ],
+        capture_output=True, text=True, check=False, cwd=ROOT, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert set(result) == {
+        "command", "date", "machine", "versions", "left_out", "rounds", "rows",
+    }  # fmt: skip
+    streaming = {"upstream-like streaming", "upstream-like streaming, 1 thread"}
+    at_random = {"upstream-like random access", "on line, random"}
+    others = {"shards, jpeg", "shards, raw", "in memory", "on line, in order"}
+    found = {(row["variant"], row["num_workers"]) for row in result["rows"]}
+    assert found == {(name, num) for name in streaming | at_random | others for num in (0, 2)}
+    assert len(result["rows"]) == 16
+    for row in result["rows"]:
+        assert row["samples_per_s"]["min"] > 0
+        assert row["pictures_checked"] >= 3  # else the run ends with 1
+        assert row["variant"] in done.stderr
+    bases = {"streaming": "upstream-like streaming", "in_memory": "in memory"}
+    for base, name in bases.items():
+        own = [row[f"ratio_to_{base}"] for row in result["rows"] if row["variant"] == name]
+        assert own == [{"median": 1, "min": 1, "max": 1}] * 2
+
+
+class Painted:
+    """Items whose pictures name the frame after a shift, under the episode and frame given."""
+
+    def __init__(self, pictures_ahead: int, ids_ahead: int) -> None:
+        self._pictures_ahead, self._ids_ahead = pictures_ahead, ids_ahead
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        item: dict[str, Any] = {
+            "observation.state": np.zeros(256, np.float32),
+            "action": np.zeros((32, 23), np.float32),
+            "task": "wait",
+            "episode_index": np.int64(7),
+            "index": np.int64(position + self._ids_ahead),
+        }
+        for camera in CAMERAS:
+            picture = np.zeros((224, 224, 3), np.uint8)
+            paint(picture, 7, position + self._pictures_ahead, camera)
+            item[IMAGE_KEY + camera] = picture
+        return item
+
+
+@pytest.mark.parametrize(
+    ("pictures_ahead", "ids_ahead", "said"),
+    [(1, 0, r"painted: Identity\(.*\) came as head of \(7, "), (1, 1, "not the frames asked for")],
+)
+def test_a_reader_of_other_frames_ends_the_benchmark(
+    pictures_ahead: int, ids_ahead: int, said: str
+) -> None:
+    zeros = np.zeros(23)
+    stats = dict.fromkeys(("state", "actions"), NormStats(zeros, zeros, zeros, zeros + 1))
+
+    def feed(*ahead: int) -> Feed:
+        variant = Variant(Painted(*ahead), "random", 20, 10, "")
+        return Feed({"painted": variant}, [(7, frame) for frame in range(20)], stats, 0)
+
+    assert feed(0, 0).check("painted") == 2 * len(CAMERAS)
+    with pytest.raises(SystemExit, match=said):
+        feed(pictures_ahead, ids_ahead).check("painted")
