@@ -42,7 +42,7 @@ LEROBOT = Environment("lerobot", (
 ))  # fmt: skip
 """The newest for Python 3.11, with what its data sets need to be imported and read.
 
-huggingface_hub below 0.36 is what it asks for; datasets from 4.2 on would add httpx.
+It asks for huggingface_hub below 0.36; datasets 4.3.0 and later would add httpx.
 """
 
 IMPORT_LEROBOT = """
@@ -52,7 +52,7 @@ from unittest.mock import MagicMock
 
 import datasets, numpy as np, torch
 
-# Imported, but not used here; after datasets, which looks for them and would use them.
+# LeRobot imports them; only ToTensor is used here. After datasets, which looks for them itself.
 for name in ("accelerate", "av", "torchvision"):
     sys.modules[name] = MagicMock()
 from lerobot.datasets import utils
@@ -118,6 +118,8 @@ print(json.dumps(found))
 LENGTHS = (5, 1, 9)
 FRAMES = [(episode, frame) for episode, length in enumerate(LENGTHS) for frame in range(length)]
 HEAD = "observation.images.rgb.head"
+CLOCK = "time_s"
+"""A scalar of float64: LeRobot makes it float32, we serve scalars as they are stored."""
 SPECIAL = (math.nan, -0.0, math.inf, -math.inf, 1e-45, 1 / 3, 2.0**24, -1e-38, 3.4e38)
 """As float32: both zeros, what is not finite, and numbers too small for full precision."""
 
@@ -135,6 +137,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mixed": {"delta_timestamps": {
         "action": frames(*range(-3, 14)), "observation.state": [-0.1, 0.0, 0.1],
         "next.reward": frames(1, 2), "next.done": frames(-1, 0, 1), "timestamp": frames(-2, 2),
+        "observation.velocity": frames(0, 1), CLOCK: frames(-1, 0),
     }},
     "twice": {"delta_timestamps": {"action": frames(3, 0, 3, -1, -1, 8, 0)}},
     "far": {"delta_timestamps": {"action": [-1, 1, -1e6, 1e6, -1e30, 1e30]}},
@@ -179,6 +182,8 @@ def rows() -> dict[str, Any]:
         "action": np.array([[e + f / 7, -f] for e, f in FRAMES], np.float32),
         "next.reward": np.array([[10 * e + f / 10] for e, f in FRAMES], np.float32),
         "next.done": np.array([[f + 1 == LENGTHS[e]] for e, f in FRAMES]),
+        "observation.velocity": np.array([[e / 3, math.pi * f] for e, f in FRAMES]),
+        CLOCK: np.array([[1e3 / 3 + 100 * e + f / 30] for e, f in FRAMES]),
         HEAD: np.array([painted(e, f, "head") for e, f in FRAMES]),
     }
 
@@ -237,7 +242,7 @@ def test_items_are_lerobot_s_bit_by_bit(
         if key.startswith(f"{name}/")
     }
     num_windows = len(options["delta_timestamps"] or {})
-    assert len(expected) == 11 + num_windows
+    assert len(expected) == 13 + num_windows
     assert (
         len(items)
         == len(expected["action"])
@@ -246,6 +251,9 @@ def test_items_are_lerobot_s_bit_by_bit(
     assert {*items[0]} == {*expected, "sample_index"}
     for key, values in expected.items():
         found = np.stack([item[key] for item in items])
+        if key == CLOCK:
+            assert found.dtype == np.float64
+            found = found.astype(np.float32)
         assert (found.shape, found.dtype) == (values.shape, values.dtype), key
         assert found.tobytes() == values.tobytes(), key
 
