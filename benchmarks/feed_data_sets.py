@@ -23,7 +23,9 @@ __all__ = ["CODECS", "EPISODES", "Data", "Variant", "make_data", "variants"]
 
 CODECS = ("jpeg", "raw")
 EPISODES = (20, 40)
-"""Of the sample: 250 and 751 frames, none of a rollout, which lacks columns that others have."""
+"""Of the sample: 250 and 751 frames, none of a rollout, which lacks columns that others have.
+
+The second alone has two whole runs after its first, one for each of two workers."""
 _DELTAS = {"action": [step / 30 for step in range(ACTION_HORIZON)]}
 
 
@@ -77,7 +79,12 @@ def make_data(work: Path, *, full_size: bool) -> Data:
     """Makes the sample and its shards below ``work`` unless they are there."""
     root = work / "source"
     if not root.exists():
-        make_sample(root, full_size=full_size, episode_indices=EPISODES, modalities=("rgb",))
+        make_sample(
+            root,
+            full_size=full_size,
+            episode_indices=EPISODES if full_size else EPISODES[1:],
+            modalities=("rgb",),
+        )
     shards = {codec: work / codec for codec in CODECS}
     for codec, out in shards.items():
         run_here(root, out, codec=codec)
