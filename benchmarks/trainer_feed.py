@@ -247,7 +247,6 @@ def main() -> None:
     with ExitStack() as stack:
         work = chosen.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         data = make_data(work.absolute(), full_size=not chosen.small)
-        by_name = variants(data, is_short=chosen.small)
         frames = [
             (episode.episode_index, frame)
             for episode in data.episodes
@@ -256,6 +255,7 @@ def main() -> None:
         stats, _ = corpus_stats(data.shards["raw"])
         rows = []
         for num_workers in NUM_WORKERS:
+            by_name = variants(data, is_short=chosen.small)
             rows += measured(Feed(by_name, frames, stats, num_workers), chosen.rounds)
     result = {
         "command": shlex.join(["python", "-m", "benchmarks.trainer_feed", *sys.argv[1:]]),

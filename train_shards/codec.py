@@ -3,6 +3,7 @@
 Pictures are ``(h, w, 3)`` uint8 RGB. Lossless: ``png``, ``raw``, and ``webp`` without a quality.
 """
 
+import functools
 import io
 from tokenize import TokenError
 from typing import Any
@@ -113,10 +114,9 @@ def _encode_npy(picture: NDArray[np.uint8]) -> bytes:
 def _decode_npy(data: bytes | memoryview, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     if data[: len(_NPY_MAGIC)] != _NPY_MAGIC:
         raise ValueError("expected an .npy file of version 1.0")
-    buffer = io.BytesIO(data[:_NPY_HEADER_BYTES])
-    np.lib.format.read_magic(buffer)
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
-    start = buffer.tell()
+    length = int.from_bytes(data[len(_NPY_MAGIC) : len(_NPY_MAGIC) + 2], "little")
+    start = len(_NPY_MAGIC) + 2 + length
+    shape, fortran_order, dtype = _npy_header(bytes(data[: min(start, _NPY_HEADER_BYTES)]))
     if dtype != np.uint8 or fortran_order or len(shape) != 3 or shape[2] != 3:
         raise ValueError(f"expected (h, w, 3) uint8 in C order, got {shape} {dtype}")
     _check_size((shape[0], shape[1]), size)
@@ -126,3 +126,15 @@ def _decode_npy(data: bytes | memoryview, size: tuple[int, int] | None) -> NDArr
         )
     picture = np.frombuffer(data, np.uint8, offset=start).reshape(shape)
     return picture if picture.flags.writeable else picture.copy()
+
+
+@functools.lru_cache(maxsize=64)
+def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype. numpy compiles the text of a header, and all of an output are alike.
+
+    Source of the layout: numpy.lib.format; the text's length stands in two bytes after the version.
+    """
+    buffer = io.BytesIO(header)
+    np.lib.format.read_magic(buffer)
+    read: tuple[tuple[int, ...], bool, np.dtype[Any]] = np.lib.format.read_array_header_1_0(buffer)
+    return read
