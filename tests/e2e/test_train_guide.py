@@ -2,9 +2,11 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ def line(step: int | str) -> str:
 
 
 PROMISES: dict[str, tuple[str, ...]] = {
-    "import torch;": (r"^torch \d.* cuda (True|False)$", r"^\[\]$"),
+    "cuda.is_available": (r"^torch \d.* cuda (True|False)$", r"^\[\]$"),
     "predecode run": (
         r"^shards: .*; complete$", r"proven: 1 shards", r"head: uint8 \(224, 224, 3\)",
     ),
@@ -72,17 +74,24 @@ def said(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     root = str(GUIDES[0].parents[1])
-    done = subprocess.run(
-        ["bash", "-c", "set -e -o pipefail\n" + "".join(marked)],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        timeout=500, stdin=subprocess.DEVNULL,
-        env={
-            **kept, "PATH": path, "PYTHONPATH": root, "PORT": port, "HOME": str(folder),
-            "OMP_NUM_THREADS": "1",
-        },
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    parts = re.split(r"^=== \d+\n", done.stdout, flags=re.MULTILINE)[1:]
+    with (folder / "said.txt").open("w") as file:
+        shell = subprocess.Popen(
+            ["bash", "-c", "set -e -o pipefail\n" + "".join(marked)],
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={
+                **kept, "PATH": path, "PYTHONPATH": root, "PORT": port, "HOME": str(folder),
+                "OMP_NUM_THREADS": "1",
+            },
+        )  # fmt: skip
+        try:
+            status = shell.wait(500)
+        finally:
+            with suppress(ProcessLookupError):  # nothing is left; torchrun ends its ranks itself
+                os.killpg(shell.pid, signal.SIGTERM)
+    output = (folder / "said.txt").read_text()
+    assert status == 0, output
+    parts = re.split(r"^=== \d+\n", output, flags=re.MULTILINE)[1:]
     return dict(zip(texts, parts, strict=True))
 
 
