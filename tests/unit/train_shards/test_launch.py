@@ -21,7 +21,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def variables() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith("PREDECODE_")}
+    names = [f"PREDECODE_{name}" for name in ("DATA", "SHARDS", "ROOT", "BACKEND")]
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def test_the_script_keeps_every_word_after_it(here: Path) -> None:
