@@ -211,6 +211,16 @@ def machine() -> dict[str, Any]:
     }
 
 
+def publish(result: dict[str, Any], out: Path | None, shown: str) -> None:
+    """Writes the figures as JSON to ``out``, else to standard output, and a table beside it."""
+    text = json.dumps(result, indent=1) + "\n"
+    if out:
+        out.write_text(text)
+    else:
+        print(text, end="")
+    print(shown, file=sys.stderr)
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Returns the rows as text."""
     heads = f"{'samples/s':>11}{'min':>8}{'max':>8}{'ratio':>8}{'cpu ms':>8}{'ratio':>8}"
@@ -270,12 +280,7 @@ def main() -> None:
         "not_installed": failed,
         "rows": rows,
     }
-    text = json.dumps(result, indent=1) + "\n"
-    if chosen.out:
-        chosen.out.write_text(text)
-    else:
-        print(text, end="")
-    print(table(rows), file=sys.stderr)
+    publish(result, chosen.out, table(rows))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ not measured, opens the files and reads the bar codes of every tenth sample's pi
 
 import argparse
 import datetime
-import json
 import shlex
 import statistics
 import sys
@@ -28,7 +27,7 @@ import torch
 import torch.utils.data
 
 from benchmarks.feed_data_sets import Variant, make_data, variants
-from benchmarks.read import machine
+from benchmarks.read import machine, publish
 from benchmarks.trainer_side import Transformed, collated, observation
 from predecode.sources.barcode import Identity, read
 from train_shards.norm_stats import corpus_stats
@@ -266,12 +265,7 @@ def main() -> None:
         "rounds": chosen.rounds,
         "rows": rows,
     }
-    text = json.dumps(result, indent=1) + "\n"
-    if chosen.out:
-        chosen.out.write_text(text)
-    else:
-        print(text, end="")
-    print(table(rows), file=sys.stderr)
+    publish(result, chosen.out, table(rows))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from train_shards.lowdim import row_of
 from train_shards.selection import (
     Selection,
     Span,
+    positions_in_tasks,
     selected_runs,
     spans_of_runs,
-    task_indices,
 )
 
 __all__ = ["OnlineDataset"]
@@ -149,12 +149,8 @@ class OnlineDataset(ItemDataset):
         ).reshape(-1, len(source.cameras))  # (episodes, cameras in sorted order)
         self._runs = selected_runs(
             self._episodes,
-            Selection(
-                task_indices(tasks, self._tasks, self._task_names),
-                None if episodes is None else frozenset(episodes),
-                frames,
-            ),
-            _positions_in_tasks(source.episodes),
+            Selection.of(tasks, episodes, frames, known=self._tasks, names=self._task_names),
+            positions_in_tasks((e.task_index, e.episode_index) for e in source.episodes),
             stride,
         )
         self.digest = _digest(checked, stride, str(self._runs))
@@ -308,18 +304,6 @@ def _episode_rows(checked: Sequence[CheckedEpisode], stride: int) -> NDArray[np.
         record["num_frames"], record["flags"] = one.num_frames, LIVE
         row += num_rows
     return episodes
-
-
-def _positions_in_tasks(episodes: Sequence[Episode]) -> dict[int, int]:
-    """``episode_index`` -> position among its task's episodes, ascending; faulty ones count."""
-    by_task: dict[int, list[int]] = {}
-    for episode in episodes:
-        by_task.setdefault(episode.task_index, []).append(episode.episode_index)
-    return {
-        episode_index: position
-        for ids in by_task.values()
-        for position, episode_index in enumerate(ids)
-    }
 
 
 def _digest(checked: Sequence[CheckedEpisode], stride: int, runs: str) -> str:

@@ -15,7 +15,7 @@ from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
 from train_shards.manifest import Manifest, load_manifest
 from train_shards.node_cache import Cache
 from train_shards.reader import Place, ShardReader
-from train_shards.selection import Selection, Span, task_indices
+from train_shards.selection import Selection, Span
 
 __all__ = ["IMAGE_KEY", "ShardDataset"]
 
@@ -109,10 +109,8 @@ class ShardDataset(ItemDataset):
         super().__init__(
             options, cameras=settings.camera_names, fps=manifest.fps, stride=settings.stride
         )
-        self._selection = Selection(
-            task_indices(tasks, manifest.tasks, manifest.task_names),
-            None if episodes is None else frozenset(episodes),
-            frames,
+        self._selection = Selection.of(
+            tasks, episodes, frames, known=manifest.tasks, names=manifest.task_names
         )
         self._num_threads = num_threads
         self._reading: dict[str, Any] = {

@@ -22,7 +22,7 @@ from train_shards.manifest import Manifest, load_manifest
 from train_shards.norm_stats_file import NormStats, write_norm_stats
 from train_shards.quantiles import Block, summarize
 from train_shards.reader import ShardReader
-from train_shards.selection import Selection, task_indices
+from train_shards.selection import Selection
 
 __all__ = ["chunk_counts", "corpus_stats", "main", "upstream_stats"]
 
@@ -218,7 +218,7 @@ def _tasks(word: str | None) -> list[int | str] | None:
 def _live_episodes(
     shards: str | Path, manifest: Manifest, tasks: Sequence[int | str] | None
 ) -> list[_Episode]:
-    selection = Selection(task_indices(tasks, manifest.tasks, manifest.task_names))
+    selection = Selection.of(tasks, known=manifest.tasks, names=manifest.task_names)
     reader = ShardReader(shards, _SPLIT, selection, manifest=manifest)
     episodes = []
     for span in reader.spans():

@@ -24,6 +24,7 @@ from train_shards.selection import (
     Runs,
     Selection,
     Span,
+    positions_in_tasks,
     selected_runs,
     spans_of_runs,
 )
@@ -295,22 +296,12 @@ class ShardReader:
 
     def _positions_in_tasks(self) -> dict[int, int]:
         """``episode_index`` -> position among its task's episodes, missing ones counted too."""
-        by_task: dict[int, set[int]] = {}
-        for missing in self.manifest.missing:
-            by_task.setdefault(missing.task_index, set()).add(missing.episode_index)
+        pairs = [(missing.task_index, missing.episode_index) for missing in self.manifest.missing]
         for generation in self.manifest.generations:
             for split in generation.indexes:
                 episodes = self._index(generation, split, check_blocks=False).episodes
-                pairs = zip(
-                    episodes["task_index"].tolist(), episodes["episode_index"].tolist(), strict=True
-                )
-                for task_index, episode_index in pairs:
-                    by_task.setdefault(task_index, set()).add(episode_index)
-        return {
-            episode_index: position
-            for ids in by_task.values()
-            for position, episode_index in enumerate(sorted(ids))
-        }
+                pairs += episodes[["task_index", "episode_index"]].tolist()
+        return positions_in_tasks(pairs)
 
     def _place(self, generation: int, row: int) -> Place:
         index = self._indexes[generation]

@@ -9,10 +9,9 @@ import http.client
 import logging
 import os
 import sys
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,9 +29,9 @@ from train_shards.node_cache import Cache, NodeCache, NoRoomError
 from train_shards.storage import (
     ByteRange,
     LocalStorage,
+    OpenFiles,
     Storage,
     StoredFile,
-    close_all,
     read_range,
 )
 
@@ -98,8 +97,8 @@ class RemoteStorage:
         self._process = os.getpid()
         self._fs, self._root = _connect(self._url)
         self._cache = NodeCache(cache)
-        self._files = _HeldFiles(self._cache, _OPEN_FILES)
-        self._shards = _HeldFiles(self._cache, _OPEN_SHARDS)
+        self._files = OpenFiles(_OPEN_FILES)
+        self._shards = OpenFiles(_OPEN_SHARDS)
 
     def read_file(self, path: str) -> bytes:
         """See ``Storage``.
@@ -118,7 +117,7 @@ class RemoteStorage:
             DataError: what comes is not the file that the manifest names.
         """
         try:
-            self._files.descriptor(file, self._download)
+            self._files.descriptor(file.digest, partial(self._hold, file))
         except NoRoomError as error:
             raise UserError(
                 f"{self._url}/{file.path}: indexes and low-dimensional tables are kept on the "
@@ -150,12 +149,7 @@ class RemoteStorage:
         """Downloads the whole shard where shards are read whole."""
         if self._whole_shards:
             with suppress(NoRoomError):  # read_ranges says so
-                shard = span.shard
-                os.close(
-                    self._cache.hold(
-                        shard.digest, shard.num_bytes, lambda path: self._download(shard, path)
-                    )
-                )
+                os.close(self._hold(span.shard))
 
     def close(self) -> None:
         """Lets go of every file."""
@@ -194,12 +188,18 @@ class RemoteStorage:
     ) -> bool:
         """Whether a range was read from the cache; False if that cannot hold the shard now."""
         try:
-            descriptor = self._shards.descriptor(wanted.shard, self._download)
+            descriptor = self._shards.descriptor(
+                wanted.shard.digest, partial(self._hold, wanted.shard)
+            )
         except NoRoomError as error:
             _LOG.warning("%s is read by ranges: %s", wanted.shard.path, error.args[0])
             return False
         take(number, read_range(descriptor, wanted.start, wanted.stop))
         return True
+
+    def _hold(self, file: StoredFile) -> int:
+        """A descriptor of a whole file, which stays in the cache while that is open."""
+        return self._cache.hold(file.digest, file.num_bytes, partial(self._download, file))
 
     def _download(self, file: StoredFile, path: Path) -> None:
         """Writes a whole file to ``path`` and checks it."""
@@ -258,32 +258,6 @@ class RemoteStorage:
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
-
-
-class _HeldFiles:
-    """The files of the cache that this process holds open, least recently used last."""
-
-    def __init__(self, cache: NodeCache, most: int) -> None:
-        self._cache, self._most = cache, most
-        self._open: OrderedDict[str, int] = OrderedDict()
-        # Also when the object is dropped.
-        weakref.finalize(self, close_all, self._open)
-
-    def descriptor(self, file: StoredFile, fill: Callable[[StoredFile, Path], None]) -> int:
-        """Of a file that ``fill`` downloads where the cache lacks it."""
-        descriptor = self._open.get(file.digest)
-        if descriptor is None:
-            if len(self._open) >= self._most:  # before the new one wants room
-                os.close(self._open.popitem(last=False)[1])
-            descriptor = self._cache.hold(
-                file.digest, file.num_bytes, lambda path: fill(file, path)
-            )
-            self._open[file.digest] = descriptor
-        self._open.move_to_end(file.digest)
-        return descriptor
-
-    def close(self) -> None:
-        close_all(self._open)
 
 
 def _connect(url: str) -> tuple[Any, str]:

@@ -1,8 +1,8 @@
 """Which live samples of an index a data set serves: by task, episode and range of frames."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,9 @@ __all__ = [
     "Runs",
     "Selection",
     "Span",
+    "positions_in_tasks",
     "selected_runs",
     "spans_of_runs",
-    "task_indices",
 ]
 
 
@@ -30,6 +30,31 @@ class Selection(NamedTuple):
     """Positions in each task's episodes, sorted by id, as upstream counts them."""
     frames: tuple[int, int] | None = None
     """Frames of each episode, ``[start, stop)``."""
+
+    @classmethod
+    def of(
+        cls,
+        tasks: Sequence[int | str] | None = None,
+        episodes: Sequence[int] | None = None,
+        frames: tuple[int, int] | None = None,
+        *,
+        known: Collection[int],
+        names: Mapping[str, int],
+    ) -> Self:
+        """Returns the selection that a data set's arguments name.
+
+        Args:
+            tasks: indices or short names.
+            episodes: positions in each task's episodes.
+            frames: of each episode.
+            known: ``task_index`` of all that there are.
+            names: short name -> ``task_index``, where tasks have such names.
+
+        Raises:
+            UserError: a task that is not known.
+        """
+        positions = None if episodes is None else frozenset(episodes)
+        return cls(_task_indices(tasks, known, names), positions, frames)
 
 
 EVERYTHING = Selection()
@@ -67,19 +92,9 @@ class Span(NamedTuple):
         return self.start + min(max(rows, 0), self.num_samples)
 
 
-def task_indices(
+def _task_indices(
     tasks: Sequence[int | str] | None, known: Collection[int], names: Mapping[str, int]
 ) -> frozenset[int] | None:
-    """Returns the indices of tasks given by index or short name; None for None.
-
-    Args:
-        tasks: those asked for.
-        known: ``task_index`` of all that there are.
-        names: short name -> ``task_index``, where tasks have such names.
-
-    Raises:
-        UserError: a task that is not known.
-    """
     if tasks is None:
         return None
     indices = set()
@@ -90,6 +105,25 @@ def task_indices(
             raise UserError(f"tasks: no task {task!r} here; expected some of {shown}.")
         indices.add(index)
     return frozenset(indices)
+
+
+def positions_in_tasks(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Returns ``episode_index`` -> its position among its task's episodes, sorted by id.
+
+    Args:
+        pairs: ``(task_index, episode_index)`` of every episode that counts; repetitions do no harm.
+
+    >>> positions_in_tasks([(0, 20), (7, 30), (0, 10), (0, 20)])
+    {10: 0, 20: 1, 30: 0}
+    """
+    by_task: dict[int, set[int]] = {}
+    for task_index, episode_index in pairs:
+        by_task.setdefault(task_index, set()).add(episode_index)
+    return {
+        episode_index: position
+        for ids in by_task.values()
+        for position, episode_index in enumerate(sorted(ids))
+    }
 
 
 def selected_runs(

@@ -10,6 +10,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -20,10 +21,10 @@ from train_shards.errors import DataError
 __all__ = [
     "ByteRange",
     "LocalStorage",
+    "OpenFiles",
     "Storage",
     "StoredFile",
     "atomic_file",
-    "close_all",
     "fsync_folder",
     "read_range",
     "sha256_of_file",
@@ -149,9 +150,7 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         """Opens nothing yet."""
         self._root = root
-        self._open: OrderedDict[str, int] = OrderedDict()
-        # Also when the object is dropped.
-        self._close = weakref.finalize(self, close_all, self._open)
+        self._shards = OpenFiles(_OPEN_SHARDS)
 
     def read_file(self, path: str) -> bytes:
         """See ``Storage``."""
@@ -166,7 +165,8 @@ class LocalStorage:
     ) -> None:
         """See ``Storage``. Cost: one read each, and no copy."""
         for number, (shard, start, stop) in enumerate(ranges):
-            take(number, read_range(self._descriptor(shard.path), start, stop))
+            descriptor = self._shards.descriptor(shard.path, partial(self._open, shard.path))
+            take(number, read_range(descriptor, start, stop))
 
     def prefetch(self, span: ByteRange) -> None:
         """Has the kernel read ahead: one sequential read of the disk."""
@@ -181,21 +181,39 @@ class LocalStorage:
 
     def close(self) -> None:
         """Closes every shard."""
-        close_all(self._open)
+        self._shards.close()
 
-    def _descriptor(self, path: str) -> int:
-        descriptor = self._open.get(path)
+    def _open(self, path: str) -> int:
+        try:
+            return os.open(self._root / path, os.O_RDONLY)
+        except FileNotFoundError as error:
+            raise DataError(f"{self._root / path}: a shard of the manifest is gone.") from error
+
+
+class OpenFiles:
+    """Descriptors that stay open, a bounded number; the one used longest ago is closed first."""
+
+    def __init__(self, most: int) -> None:
+        """Opens nothing yet."""
+        self._most = most
+        self._open: OrderedDict[str, int] = OrderedDict()
+        # Also when the object is dropped.
+        weakref.finalize(self, _close_all, self._open)
+
+    def descriptor(self, name: str, open_file: Callable[[], int]) -> int:
+        """Returns the descriptor of ``name``, from ``open_file`` where it is not open."""
+        descriptor = self._open.get(name)
         if descriptor is None:
-            try:
-                descriptor = os.open(self._root / path, os.O_RDONLY)
-            except FileNotFoundError as error:
-                raise DataError(f"{self._root / path}: a shard of the manifest is gone.") from error
-            self._open[path] = descriptor
-            if len(self._open) > _OPEN_SHARDS:
+            if len(self._open) >= self._most:  # before the new one is opened, and wants room
                 os.close(self._open.popitem(last=False)[1])
+            self._open[name] = descriptor = open_file()
         else:
-            self._open.move_to_end(path)
+            self._open.move_to_end(name)
         return descriptor
+
+    def close(self) -> None:
+        """Closes every file."""
+        _close_all(self._open)
 
 
 def read_range(descriptor: int, start: int, stop: int) -> memoryview:
@@ -204,8 +222,7 @@ def read_range(descriptor: int, start: int, stop: int) -> memoryview:
     return buffer[: os.preadv(descriptor, [buffer], start)]
 
 
-def close_all(descriptors: "OrderedDict[str, int]") -> None:
-    """Closes and forgets open files."""
+def _close_all(descriptors: "OrderedDict[str, int]") -> None:
     for descriptor in descriptors.values():
         os.close(descriptor)
     descriptors.clear()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.support.media import NASA_MP4
+from predecode.video.decoder import Decoder
+from tests.support.media import HEIGHT_PX, NASA_MP4, WIDTH_PX, read_number
 
 
 def require_nasa() -> None:
@@ -31,3 +32,17 @@ def sequential(path: Path) -> dict[int, NDArray[np.uint8]]:
                 picture = frame.to_ndarray(format="rgb24")
                 pictures[frame.pts] = picture.astype(np.uint8, copy=False)
     return pictures
+
+
+def check(decoder: Decoder, path: Path, ranks: list[int]) -> None:
+    """That the decoder gives exactly these pictures, bit for bit as the sequential decode does."""
+    expected = sequential(path)
+    pts = sorted(expected)
+    seen = []
+    for rank, picture in decoder.pictures(ranks):
+        assert np.array_equal(picture, expected[pts[rank]]), f"{path.name}: picture {rank}"
+        if path != NASA_MP4:
+            assert picture.shape == (HEIGHT_PX, WIDTH_PX, 3)
+            assert read_number(picture) == rank
+        seen.append(rank)
+    assert seen == ranks

@@ -16,11 +16,10 @@ import pytest
 from predecode.errors import MediaError
 from predecode.video import video_reader
 from predecode.video.backends import load_backend
-from predecode.video.decoder import Decoder
 from predecode.video.packets import FrameTable, read_frame_table
 from tests.support.backends import DEBIAN_PYTHON, PYTHONS, loaded, require
-from tests.support.media import HEIGHT_PX, MEDIA, NASA_MP4, WIDTH_PX, read_number
-from tests.unit.video.reference import require_nasa, sequential
+from tests.support.media import MEDIA, NASA_MP4, read_number
+from tests.unit.video.reference import check, require_nasa, sequential
 
 pytestmark = pytest.mark.slow
 
@@ -28,19 +27,6 @@ MakeMedia = Callable[[str], Path]
 
 FOREIGN = ("torchcodec", "video_reader")
 WHOLE = [name for name in MEDIA if name != "hevc_clip"]
-
-
-def check(decoder: Decoder, path: Path, ranks: list[int]) -> None:
-    """That the decoder gives exactly these pictures, bit for bit as PyAV's sequential decode."""
-    expected = sequential(path)
-    pts = sorted(expected)
-    seen = []
-    for rank, picture in decoder.pictures(ranks):
-        assert picture.shape == (HEIGHT_PX, WIDTH_PX, 3)
-        assert read_number(picture) == rank
-        assert np.array_equal(picture, expected[pts[rank]]), f"{path.name}: picture {rank}"
-        seen.append(rank)
-    assert seen == ranks
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -15,28 +15,14 @@ from numpy.typing import NDArray
 
 from predecode.errors import MediaError
 from predecode.video import pyav
-from predecode.video.decoder import Decoder
 from predecode.video.packets import FrameTable, read_frame_table
 from predecode.video.pyav import PyavDecoder
 from tests.support.media import HEIGHT_PX, MEDIA, NASA_MP4, WIDTH_PX, read_number
-from tests.unit.video.reference import require_nasa, sequential
+from tests.unit.video.reference import check, require_nasa, sequential
 
 MakeMedia = Callable[[str], Path]
 
 ALL_WHOLE = [name for name in MEDIA if name != "hevc_clip"]
-
-
-def check(decoder: Decoder, path: Path, ranks: list[int]) -> None:
-    """That the decoder gives exactly these pictures, bit for bit as the sequential decode does."""
-    expected = sequential(path)
-    pts = sorted(expected)
-    seen = []
-    for rank, picture in decoder.pictures(ranks):
-        assert np.array_equal(picture, expected[pts[rank]]), f"{path.name}: picture {rank}"
-        if path != NASA_MP4:
-            assert read_number(picture) == rank
-        seen.append(rank)
-    assert seen == ranks
 
 
 @contextmanager
