@@ -204,10 +204,10 @@ def verify(
     num_cpus: NumCpusOption = None,
 ) -> None:
     """Check every shard against the manifest, and stored pictures against the source."""
-    from predecode.output_check import check_output, shard_jobs
-    from predecode.picture_check import CameraDifference
     from predecode.progress import JobProgress
-    from predecode.verification import verify_shard
+    from predecode.verification.pictures import CameraDifference
+    from predecode.verification.shard import verify_shard
+    from predecode.verification.structure import check_output, shard_jobs
     from train_shards.manifest import load_manifest
 
     try:

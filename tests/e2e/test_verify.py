@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import predecode.pipeline
-from predecode.picture_check import Finding
+from predecode.verification.report import Finding
 from tests.support.jobs import command, run_here, verify_here
 from train_shards.format import parse_key
 

@@ -12,11 +12,11 @@ from typing import Any
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
 from predecode.job import Outcome, retry_job, run_job
-from predecode.output_check import check_output, shard_jobs
-from predecode.picture_check import Finding
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
-from predecode.verification import verify_shard
+from predecode.verification.report import Finding
+from predecode.verification.shard import verify_shard
+from predecode.verification.structure import check_output, shard_jobs
 from train_shards.manifest import load_manifest
 
 DEFAULTS: dict[str, Any] = {

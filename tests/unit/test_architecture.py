@@ -9,8 +9,9 @@ ROOT = Path(__file__).parents[2]
 
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
-    "__main__", "cli", "online", "canary", "open_episodes",
-    "output_check", "verification", "picture_check", "job", "output", "manifest",
+    "__main__", "cli",
+    "verification.structure", "verification.shard", "verification.pictures", "verification.report",
+    "online", "canary", "open_episodes", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
     "sources.registry", "sources.b1k", "sources.videos", "sources.tables", "sources.episode",

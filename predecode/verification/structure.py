@@ -13,10 +13,11 @@ import msgspec
 from predecode.errors import DataError, InfraError
 from predecode.manifest import Finished, build_manifest, write_split_index
 from predecode.output import finished_generations, jobs_of, load_plans
-from predecode.picture_check import Finding, VerifyJob
 from predecode.pipeline import ShardJob, frames_of
 from predecode.planning import Plan, plan_digest
 from predecode.selection import selected_frames
+from predecode.verification.pictures import VerifyJob
+from predecode.verification.report import Finding
 from train_shards.index import Index
 from train_shards.manifest import Manifest
 from train_shards.storage import sha256_of_file

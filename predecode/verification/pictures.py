@@ -23,7 +23,6 @@ from train_shards.manifest import ShardEntry
 
 __all__ = [
     "CameraDifference",
-    "Finding",
     "VerifiedShard",
     "VerifyJob",
     "check_pictures",
@@ -32,24 +31,6 @@ __all__ = [
 
 _MOST_PSNR_DB = 99.0
 """Stands for equal pictures in means."""
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not as it should be."""
-
-    kind: str
-    """A stable word: ``missing-file``, ``bytes``, ``members``, ``keys``, ``pixels``, …"""
-    where: str
-    """Shard or other file."""
-    key: str
-    """Sample, ``""`` where the finding concerns the whole file."""
-    expected: str
-    got: str
-
-    def __str__(self) -> str:
-        """One line: where, what, expected and got."""
-        key = f", key {self.key}" if self.key else ""
-        return f"{self.where}{key}: {self.kind}: expected {self.expected}, got {self.got}"
 
 
 class CameraDifference(msgspec.Struct, kw_only=True):

@@ -14,18 +14,18 @@ import xxhash
 from numpy.typing import NDArray
 
 from predecode.errors import DataError, EpisodeError, InfraError
-from predecode.picture_check import (
+from predecode.pipeline import frames_of
+from predecode.planning import PlannedEpisode, sample_order
+from predecode.shard_writer import Member, iter_members
+from predecode.sources.tables import read_rows
+from predecode.verification.pictures import (
     CameraDifference,
-    Finding,
     VerifiedShard,
     VerifyJob,
     check_pictures,
     member_bytes,
 )
-from predecode.pipeline import frames_of
-from predecode.planning import PlannedEpisode, sample_order
-from predecode.shard_writer import Member, iter_members
-from predecode.sources.tables import read_rows
+from predecode.verification.report import Finding
 from train_shards.format import JSON_FIELD, format_key
 from train_shards.ledger import decode_ledger
 from train_shards.storage import sha256_of_file
