@@ -190,61 +190,87 @@ def retry(
 
 @app.command()
 def verify(
-    out: Annotated[Path, typer.Argument(help="An output of predecode run.")],
-    root: RootOption = None,
-    num_samples: Annotated[
-        int | None,
-        typer.Option("--sample", min=0, help="Decode only N samples again. Default: all."),
+    out: Annotated[
+        Path | None, typer.Argument(help="An output of predecode run; none with --source.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of samples.")] = 0,
+    root: RootOption = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Hash every file again, and no more.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Decode every stored image again, compare every item.")
+    ] = False,
+    num_random: Annotated[
+        int,
+        typer.Option(
+            "--sample",
+            min=0,
+            help="Samples drawn at random, besides ends of episodes and frames around keyframes.",
+        ),
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     min_psnr: Annotated[
         float, typer.Option(help="Least PSNR in dB of a lossy picture against a fresh decode.")
     ] = 25.0,
+    backends: Annotated[
+        str | None,
+        typer.Option(
+            help="Decoders, such as pyav,torchcodec,video_reader: the first decodes again, all are "
+            "compared with each other. Default: $B1K_VIDEO_BACKEND, else pyav."
+        ),
+    ] = None,
+    backend_python: Annotated[
+        list[str] | None,
+        typer.Option(help="Where a decoder lives: video_reader=/usr/bin/python3."),
+    ] = None,
+    report_dir: Annotated[
+        Path | None,
+        typer.Option("--report", help="Folder for report.json and report.html, with pictures."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON instead of lines.")
+    ] = False,
     address: AddressOption = None,
     num_cpus: NumCpusOption = None,
 ) -> None:
-    """Check every shard against the manifest, and stored pictures against the source."""
-    from predecode.progress import JobProgress
-    from predecode.verification.pictures import CameraDifference
-    from predecode.verification.shard import verify_shard
-    from predecode.verification.structure import check_output, shard_jobs
-    from train_shards.manifest import load_manifest
+    """Prove an output: its files, its pictures and its items against the source decoded anew.
 
-    try:
-        manifest = load_manifest(out)
-    except DataError as error:
-        _report_findings([str(error)])
-    out = out.resolve()
-    try:
-        source_root = _source_root(out, root)
-    except DataError as error:
-        _report_findings([str(error)])
-    findings = [str(finding) for finding in check_output(out, manifest)]
-    cameras = {camera: CameraDifference() for camera in manifest.settings.camera_names}
-    try:
-        jobs = shard_jobs(
-            out, source_root, manifest, num_samples=num_samples, seed=seed, min_psnr_db=min_psnr
-        )
-    except (DataError, InfraError):
-        _report_findings(findings)
-    with JobProgress() as display, _starter(address, num_cpus)() as cluster:
-        total = sum(j.entry.num_samples if j.positions is None else len(j.positions) for j in jobs)
-        display.phase("verifying", "frames", total, parts_per_step=len(cameras))
-        for _, verdict in cluster.run(verify_shard, jobs, lambda n: display.advance(n, 0)):
-            findings += [str(finding) for finding in verdict.findings]
-            for camera, difference in verdict.cameras.items():
-                cameras[camera].add(difference)
-    for camera, difference in cameras.items():
-        print(f"{camera}: {difference}")
-    if findings:
-        _report_findings(findings)
-    totals = manifest.totals
-    num_checked = sum(difference.num_images for difference in cameras.values())
-    print(
-        f"{out}: proven: {totals.num_shards} shards, {totals.num_samples:,} samples, "
-        f"{num_checked:,} images decoded again"
-        f"{'' if manifest.complete else f'; {totals.num_quarantined} episodes are missing'}"
+    Exit status: 0 proven, 1 something differs or is damaged, 2 could not check.
+
+    Example: predecode verify shards/ --report proof/
+    """
+    from predecode.progress import JobProgress
+    from predecode.verification.jobs import Asked
+    from predecode.verification.levels import Verified, verify_bytes, verify_output
+    from predecode.verification.lines import report_lines
+    from predecode.verification.page import write_report
+    from predecode.video.backends import choose_backends, parse_backend_python
+    from train_shards.manifest import encode_json
+
+    asked = Asked(
+        is_all=everything,
+        num_random=num_random,
+        seed=seed,
+        backends=choose_backends(backends),
+        pythons=parse_backend_python(backend_python or []),
+        min_psnr_db=min_psnr,
     )
+    if out is None:
+        raise UserError("verify: name an output of 'predecode run'.")
+    with JobProgress() as display:
+        if fast:
+            found = Verified(verify_bytes(out, display), [])
+        else:
+            found = verify_output(out, root, asked, _starter(address, num_cpus), display)
+    if report_dir is not None:
+        write_report(report_dir, found.report, found.worst)
+    if as_json:
+        print(encode_json(found.report).decode(), end="")
+    else:
+        for line in report_lines(found.report):
+            print(line)
+    if found.report.status != "proven":
+        raise typer.Exit(EXIT_INCOMPLETE if found.report.status == "different" else EXIT_REFUSED)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -331,13 +357,6 @@ def _finish(out: Path, outcome: "Outcome", max_failures: int) -> None:
         _say(f"… {len(faults)} in all, see {out}/.predecode/quarantine.jsonl")
     if len(faults) > max_failures:
         raise typer.Exit(EXIT_INCOMPLETE)
-
-
-def _report_findings(findings: list[str]) -> NoReturn:
-    for finding in findings[:100]:
-        print(finding)
-    print(f"{len(findings)} findings; not proven")
-    raise typer.Exit(EXIT_INCOMPLETE)
 
 
 def _say(text: str) -> None:

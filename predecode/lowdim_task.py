@@ -16,7 +16,7 @@ from train_shards.lowdim import write_lowdim
 from train_shards.manifest import LowdimEntry, Settings
 from train_shards.storage import atomic_file, sha256_of_file
 
-__all__ = ["LowdimJob", "run_lowdim_task"]
+__all__ = ["LowdimJob", "read_table", "run_lowdim_task"]
 
 
 class LowdimJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ def run_lowdim_task(job: LowdimJob, report: Callable[[int], None]) -> LowdimRece
         schema = pa.schema([])
         for planned in job.episodes:
             try:
-                table = _read(job, planned)
+                table = read_table(job, planned)
                 schema = _joined(schema, table, planned)
                 tables[planned.episode.episode_index] = table
             except EpisodeError as error:
@@ -72,7 +72,13 @@ def run_lowdim_task(job: LowdimJob, report: Callable[[int], None]) -> LowdimRece
     return receipt
 
 
-def _read(job: LowdimJob, planned: PlannedEpisode) -> pa.Table:
+def read_table(job: LowdimJob, planned: PlannedEpisode) -> pa.Table:
+    """Returns an episode's rows as they are to be stored.
+
+    Raises:
+        EpisodeError: the source's table does not hold what the plan says.
+        InfraError: it is no longer the file that was planned.
+    """
     root = Path(job.root)
     if planned.episode.table is not None:
         check_unchanged(root, planned.inputs[0])

@@ -5,7 +5,7 @@ For proving that shards change nothing, and for reading data that nobody decoded
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -75,6 +75,7 @@ class OnlineDataset(ItemDataset):
         backend_python: Mapping[str, str] | None = None,
         size: str = "224",
         stride: int = 1,
+        only: Collection[int] | None = None,
         tasks: Sequence[int | str] | None = None,
         episodes: Sequence[int] | None = None,
         frames: tuple[int, int] | None = None,
@@ -96,6 +97,8 @@ class OnlineDataset(ItemDataset):
             backend_python: ``video_reader`` -> a Python interpreter that has it.
             size: of pictures, as ``predecode run --size``.
             stride: every ``stride``-th frame is a sample, from an episode's first.
+            only: ids of episodes; the data set is as if the source had no others, which makes it
+                quick to open.
             tasks: as in ``ShardDataset``, as all that follow.
             episodes: positions within each task's episodes.
             frames: ``[start, stop)`` of each episode.
@@ -120,7 +123,8 @@ class OnlineDataset(ItemDataset):
         source = open_source(src, Path(root))
         if stride < 1:
             raise UserError(f"stride {stride}: expected 1 or more.")
-        rates = {episode.fps for episode in source.episodes}
+        episodes_here = [e for e in source.episodes if only is None or e.episode_index in only]
+        rates = {episode.fps for episode in episodes_here}
         options = ItemOptions(
             cameras,
             columns,
@@ -138,11 +142,11 @@ class OnlineDataset(ItemDataset):
         )
         self.root, self._src = source.root, src
         self._size, self._stride = picture_size(parse_size(size)), stride
-        self._tasks = dict(sorted((e.task_index, e.task) for e in source.episodes))
-        self._task_names = {e.task_name: e.task_index for e in source.episodes if e.task_name}
+        self._tasks = dict(sorted((e.task_index, e.task) for e in episodes_here))
+        self._task_names = {e.task_name: e.task_index for e in episodes_here if e.task_name}
         self.faults: list[EpisodeFault] = []
         """Why episodes are left out."""
-        checked = self._check(source)
+        checked = self._check(source, episodes_here)
         self._episodes = _episode_rows(checked, stride)
         self._digests = np.array(
             [[i.digest[:_DIGEST_DIGITS] for i in c.inputs[-len(source.cameras) :]] for c in checked]
@@ -150,7 +154,7 @@ class OnlineDataset(ItemDataset):
         self._runs = selected_runs(
             self._episodes,
             Selection.of(tasks, episodes, frames, known=self._tasks, names=self._task_names),
-            positions_in_tasks((e.task_index, e.episode_index) for e in source.episodes),
+            positions_in_tasks((e.task_index, e.episode_index) for e in episodes_here),
             stride,
         )
         self.digest = _digest(checked, stride, str(self._runs))
@@ -158,7 +162,7 @@ class OnlineDataset(ItemDataset):
         if not len(self):
             raise UserError(
                 f"{self.root}: tasks, episodes and frames select no sample; "
-                f"{len(self.faults)} of {len(source.episodes)} episodes are at fault."
+                f"{len(self.faults)} of {len(episodes_here)} episodes are at fault."
             )
         self._opened: OpenEpisodes | None = None
         self._source: dict[int, Episode] = {}
@@ -179,10 +183,10 @@ class OnlineDataset(ItemDataset):
             self._opened.close()
         self._opened = None
 
-    def _check(self, source: Source) -> list[CheckedEpisode]:
+    def _check(self, source: Source, episodes: Sequence[Episode]) -> list[CheckedEpisode]:
         """The episodes that hold what their metadata say."""
         checked = []
-        for episode in source.episodes:
+        for episode in episodes:
             try:
                 checked.append(check_episode(source.root, episode, tuple(sorted(source.cameras))))
             except EpisodeError as error:

@@ -33,7 +33,8 @@ from predecode.selection import selected_frames
 from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
 from predecode.sources.tables import check_timestamps, read_rows
-from predecode.video.packets import read_frame_table
+from predecode.video.decoder import Decoder
+from predecode.video.packets import FrameTable, read_frame_table
 from predecode.video.pyav import PyavDecoder
 from train_shards.codec import encode_image
 from train_shards.format import (
@@ -48,7 +49,7 @@ from train_shards.ledger import encode_ledger, ledger_dtype
 from train_shards.manifest import Settings, ShardEntry
 from train_shards.storage import atomic_file, write_atomic
 
-__all__ = ["ShardJob", "decoded_pictures", "run_shard_task"]
+__all__ = ["ShardJob", "decoded_pictures", "frames_of", "row_members", "run_shard_task"]
 
 _REPORT_IMAGES = 100
 
@@ -85,7 +86,10 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
         ):
             frames = frames_of(pieces, job.settings)
             try:
-                _add_rows(job, planned[episode_index], frames, samples)
+                for frame, field, data in row_members(
+                    Path(job.root), job.settings, planned[episode_index], frames
+                ):
+                    samples.add_member((episode_index, frame), field, data)
                 for camera in job.settings.camera_names:
                     _add_images(job, planned[episode_index], camera, frames, samples, report)
             except EpisodeError as error:
@@ -107,11 +111,16 @@ def frames_of(pieces: Iterable[Piece], settings: Settings) -> list[int]:
 
 
 def decoded_pictures(
-    root: Path, planned: PlannedEpisode, camera: str, frames: list[int]
+    root: Path,
+    planned: PlannedEpisode,
+    camera: str,
+    frames: list[int],
+    open_video: Callable[[Path, FrameTable], Decoder] = PyavDecoder,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yields ``(frame_index, picture)`` of one camera, from the file that was planned.
 
-    Pictures are ``(H, W, 3)`` uint8 RGB, valid until the next step.
+    Pictures are ``(H, W, 3)`` uint8 RGB, valid until the next step. What is stored comes from PyAV;
+    a verification may open the video with another decoder.
 
     Raises:
         EpisodeError: the video does not hold what the plan says.
@@ -123,7 +132,7 @@ def decoded_pictures(
     try:
         table = read_frame_table(root / span.path, span.stream_index)
         check_unchanged(root, planned_input, digest=table.digest)
-        with PyavDecoder(root / span.path, table) as decoder:
+        with open_video(root / span.path, table) as decoder:
             for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
                 yield rank - span.start, picture
     except MediaError as error:
@@ -132,6 +141,40 @@ def decoded_pictures(
         raise episode_error(
             planned.episode.episode_index, span.path, problem, expected, got, camera
         ) from error
+
+
+def row_members(
+    root: Path, settings: Settings, planned: PlannedEpisode, frames: list[int]
+) -> Iterator[tuple[int, str, bytes]]:
+    """Yields ``(frame_index, field, content)`` of each member that is no picture.
+
+    Raises:
+        EpisodeError: the episode's table does not hold what the plan says.
+        InfraError: it is no longer the file that was planned.
+    """
+    episode = planned.episode
+    vectors = {"state.npy": "observation.state", "action.npy": "action"}
+    names = ["timestamp", *vectors.values()] if settings.embed_lowdim else ["timestamp"]
+    if episode.table is not None:
+        check_unchanged(root, planned.inputs[0])
+    table = read_rows(root, episode, planned.num_frames, names, task_info=False)
+    timestamps_s = table["timestamp"].to_numpy()
+    check_timestamps(episode, timestamps_s)
+    for frame in frames:
+        row = {
+            "episode_index": episode.episode_index,
+            "frame_index": frame,
+            "timestamp": float(timestamps_s[frame]),
+            "task_index": episode.task_index,
+            "task": episode.task,
+        }
+        yield frame, JSON_FIELD, msgspec.json.encode(row, order="sorted")
+    if settings.embed_lowdim:
+        for field, name in vectors.items():
+            column = table[name].combine_chunks()
+            values = column.flatten().to_numpy().reshape(len(column), -1)  # (T, n)
+            for frame in frames:
+                yield frame, field, _npy_bytes(values[frame])
 
 
 def _add_images(
@@ -155,36 +198,6 @@ def _add_images(
             report(fresh)
             fresh = 0
     report(fresh)
-
-
-def _add_rows(
-    job: ShardJob, planned: PlannedEpisode, frames: list[int], samples: EncodedSamples
-) -> None:
-    """Adds the ``json`` member of each frame and, if asked for, its state and action."""
-    episode, root = planned.episode, Path(job.root)
-    vectors = {"state.npy": "observation.state", "action.npy": "action"}
-    names = ["timestamp", *vectors.values()] if job.settings.embed_lowdim else ["timestamp"]
-    if episode.table is not None:
-        check_unchanged(root, planned.inputs[0])
-    table = read_rows(root, episode, planned.num_frames, names, task_info=False)
-    timestamps_s = table["timestamp"].to_numpy()
-    check_timestamps(episode, timestamps_s)
-    for frame in frames:
-        row = {
-            "episode_index": episode.episode_index,
-            "frame_index": frame,
-            "timestamp": float(timestamps_s[frame]),
-            "task_index": episode.task_index,
-            "task": episode.task,
-        }
-        data = msgspec.json.encode(row, order="sorted")
-        samples.add_member((episode.episode_index, frame), JSON_FIELD, data)
-    if job.settings.embed_lowdim:
-        for field, name in vectors.items():
-            column = table[name].combine_chunks()
-            values = column.flatten().to_numpy().reshape(len(column), -1)  # (T, n)
-            for frame in frames:
-                samples.add_member((episode.episode_index, frame), field, _npy_bytes(values[frame]))
 
 
 def _npy_bytes(values: NDArray[Any]) -> bytes:

@@ -3,8 +3,9 @@
 Owns what the parts of a shard's verification share: the job, the finding, the shard itself.
 """
 
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,55 +16,29 @@ from numpy.typing import NDArray
 
 from predecode.errors import DataError, EpisodeError
 from predecode.images.resize import resize_with_pad
-from predecode.pipeline import ShardJob, decoded_pictures
-from predecode.planning import PlannedEpisode
+from predecode.pipeline import ShardJob, decoded_pictures, frames_of
+from predecode.planning import PlannedEpisode, sample_order
+from predecode.verification.image_difference import ImageDifference
+from predecode.video.backends import STORING_BACKEND, OpenDecoder, load_backend
 from train_shards.codec import decode_image, is_lossless
 from train_shards.format import format_key, image_field
+from train_shards.ledger import decode_ledger
 from train_shards.manifest import ShardEntry
 
 __all__ = [
-    "CameraDifference",
+    "PICTURE_KINDS",
     "VerifiedShard",
     "VerifyJob",
+    "both_pictures",
     "check_pictures",
+    "fresh_pictures",
     "member_bytes",
+    "stored_picture",
 ]
 
-_MOST_PSNR_DB = 99.0
-"""Stands for equal pictures in means."""
 
-
-class CameraDifference(msgspec.Struct, kw_only=True):
-    """How far stored pictures of one camera are from fresh ones."""
-
-    num_images: int = 0
-    num_equal: int = 0
-    largest: int = 0
-    """Largest difference of one channel of one pixel, 0 to 255."""
-    worst_psnr_db: float = _MOST_PSNR_DB
-    sum_psnr_db: float = 0.0
-    """Of all images; equal ones count with 99 dB."""
-
-    def __str__(self) -> str:
-        """One line for the operator."""
-        if not self.num_images:
-            return "no image decoded again"
-        if self.num_equal == self.num_images:
-            return f"{self.num_images:,} images, all equal"
-        mean_psnr_db = self.sum_psnr_db / self.num_images
-        return (
-            f"{self.num_images:,} images, {self.num_equal:,} equal, PSNR mean "
-            f"{mean_psnr_db:.1f} dB, worst {self.worst_psnr_db:.1f} dB, largest difference "
-            f"{self.largest}"
-        )
-
-    def add(self, other: "CameraDifference") -> None:
-        """Adds another set of images."""
-        self.num_images += other.num_images
-        self.num_equal += other.num_equal
-        self.largest = max(self.largest, other.largest)
-        self.worst_psnr_db = min(self.worst_psnr_db, other.worst_psnr_db)
-        self.sum_psnr_db += other.sum_psnr_db
+PICTURE_KINDS = frozenset({"picture", "pixels", "psnr", "decode"})
+"""Kinds of findings about pictures."""
 
 
 class VerifyJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,14 +48,49 @@ class VerifyJob(msgspec.Struct, frozen=True, kw_only=True):
     entry: ShardEntry
     absent: list[int]
     """Episodes that the shard leaves out because they were at fault in its task."""
-    positions: list[int] | None
-    """Samples to decode again, as positions in the shard; None for all."""
+    samples: dict[str, list[tuple[int, int]]] | None
+    """Reason -> samples ``(episode_index, frame_index)`` to decode again, among them some that the
+    shard need not hold; None for all."""
+    backend: str
+    pythons: dict[str, str]
+    """As ``load_backend`` takes them."""
     min_psnr_db: float
 
     @property
     def name(self) -> str:
         """For messages."""
         return f"verify {self.shard.name}"
+
+    def expected_samples(self) -> list[tuple[int, int]]:
+        """Returns the samples that the shard must hold, in order."""
+        absent = set(self.absent)
+        return sample_order(
+            (
+                (piece.episode_index, frame)
+                for piece in self.shard.task.pieces
+                if piece.episode_index not in absent
+                for frame in frames_of([piece], self.shard.settings)
+            ),
+            self.shard.settings,
+        )
+
+    def holds(self, sample: tuple[int, int]) -> bool:
+        """Whether the plan gives the shard this ``(episode_index, frame_index)``."""
+        episode_index, frame = sample
+        return episode_index not in self.absent and any(
+            piece.episode_index == episode_index and piece.start <= frame < piece.stop
+            for piece in self.shard.task.pieces
+        )
+
+    def chosen(self, stored: Sequence[tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
+        """Returns reason -> samples to decode again, of those that are stored."""
+        if self.samples is None:
+            return {"all": list(stored)}
+        known = set(stored)
+        return {
+            reason: [sample for sample in samples if sample in known]
+            for reason, samples in self.samples.items()
+        }
 
 
 class VerifiedShard(NamedTuple):
@@ -95,37 +105,87 @@ class VerifiedShard(NamedTuple):
 
 def check_pictures(
     shard: VerifiedShard, rows: NDArray[np.void], report: Callable[[int], None]
-) -> dict[str, CameraDifference]:
-    """Stored pictures against the source decoded anew: before encoding, and after decoding."""
-    job, settings = shard.job, shard.job.shard.settings
-    positions = range(len(rows)) if job.positions is None else job.positions
-    row_of = {shard.order[p]: rows[p] for p in positions if p < len(rows)}
-    differences = {camera: CameraDifference() for camera in settings.camera_names}
+) -> dict[str, ImageDifference]:
+    """Stored pictures against the source decoded anew: before encoding, and after decoding.
+
+    Returns the figures of each camera.
+    """
+    job, cameras = shard.job, shard.job.shard.settings.camera_names
+    row_of = dict(zip(shard.order, rows, strict=True))
+    wanted: dict[int, list[int]] = {}
+    for samples in job.chosen(shard.order).values():
+        for episode_index, frame in samples:
+            wanted.setdefault(episode_index, []).append(frame)
+    differences = {camera: ImageDifference() for camera in cameras}
+    open_video = load_backend(job.backend, job.pythons)
     with shard.path.open("rb") as file:
-        for planned, camera, frames in _runs(job, row_of):
+        for planned, camera in itertools.product(job.shard.episodes, cameras):
+            episode_index = planned.episode.episode_index
+            frames = sorted(wanted.get(episode_index, ()))
             try:
-                pictures = decoded_pictures(Path(job.shard.root), planned, camera, frames)
-                for frame, picture in pictures:
-                    sample = (planned.episode.episode_index, frame)
-                    fresh = resize_with_pad(picture, settings.picture_size)
-                    _compare(
-                        shard, file.fileno(), row_of[sample], camera, fresh, differences[camera]
-                    )
+                for frame, fresh in fresh_pictures(job, planned, camera, frames, open_video):
+                    row = row_of[episode_index, frame]
+                    _compare(shard, file.fileno(), row, camera, fresh, differences[camera])
                     report(1)
             except EpisodeError as error:
-                key = format_key(planned.episode.episode_index, frames[0])
-                shard.found("source", key, "the pictures that the plan names", error)
+                key = format_key(episode_index, frames[0])
+                shard.found("decode", key, "the pictures that the plan names", error)
     return differences
 
 
-def _runs(
-    job: VerifyJob, row_of: dict[tuple[int, int], np.void]
-) -> Iterator[tuple[PlannedEpisode, str, list[int]]]:
-    """Which frames of which camera to decode, one file after the other."""
-    for planned in job.shard.episodes:
-        frames = sorted(f for e, f in row_of if e == planned.episode.episode_index)
-        for camera in job.shard.settings.camera_names if frames else ():
-            yield planned, camera, frames
+def fresh_pictures(
+    job: VerifyJob, planned: PlannedEpisode, camera: str, frames: list[int], open_video: OpenDecoder
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yields ``(frame_index, picture)`` as it should be stored, decoded now.
+
+    Raises:
+        EpisodeError: the video does not hold what the plan says.
+        InfraError: it is no longer the file that was planned.
+    """
+    if frames:
+        root, size = Path(job.shard.root), job.shard.settings.picture_size
+        for frame, picture in decoded_pictures(root, planned, camera, frames, open_video):
+            yield frame, resize_with_pad(picture, size)
+
+
+def both_pictures(
+    job: VerifyJob, sample: tuple[int, int], camera: str
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Returns one sample's picture as stored and as decoded now, ``(h, w, 3)`` each.
+
+    Raises:
+        DataError: either cannot be read.
+        InfraError: as ``fresh_pictures``.
+    """
+    episode_index, frame = sample
+    planned = next(p for p in job.shard.episodes if p.episode.episode_index == episode_index)
+    open_video = load_backend(job.backend, job.pythons)
+    ((_, fresh),) = fresh_pictures(job, planned, camera, [frame], open_video)
+    settings, entry = job.shard.settings, job.entry
+    ledger = (Path(job.shard.out) / entry.ledger).read_bytes()
+    rows = decode_ledger(ledger, len(settings.fields), len(settings.cameras), where=entry.ledger)
+    (row,) = rows[(rows["episode_index"] == episode_index) & (rows["frame_index"] == frame)]
+    with (Path(job.shard.out) / entry.path).open("rb") as file:
+        return stored_picture(job, file.fileno(), row, camera, fresh.shape[:2]), fresh
+
+
+def stored_picture(
+    job: VerifyJob, descriptor: int, row: np.void, camera: str, shape: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Returns a picture ``(h, w, 3)`` of the open shard, by the row of its ledger.
+
+    Raises:
+        DataError: its bytes are no picture of this shape.
+    """
+    settings = job.shard.settings
+    member = settings.fields.index(image_field(camera, settings.codec))
+    return decode_image(member_bytes(descriptor, row, member), settings.codec, shape)
+
+
+def member_bytes(descriptor: int, row: np.void, member: int) -> bytes:
+    """Returns the content of one member, from where the ledger says that it is."""
+    start = int(row["offset_bytes"]) + int(row["data_offset_bytes"][member])
+    return os.pread(descriptor, int(row["data_bytes"][member]), start)
 
 
 def _compare(
@@ -134,54 +194,29 @@ def _compare(
     row: np.void,
     camera: str,
     fresh: NDArray[np.uint8],
-    difference: CameraDifference,
+    difference: ImageDifference,
 ) -> None:
-    settings = shard.job.shard.settings
+    job, settings = shard.job, shard.job.shard.settings
     key = format_key(int(row["episode_index"]), int(row["frame_index"]))
     position = settings.camera_names.index(camera)
-    if xxhash.xxh3_64_intdigest(fresh.data) != int(row["pixel_xxh3"][position]):
+    pixel_xxh3 = int(row["pixel_xxh3"][position])
+    # Other decoders may make other pixels: the ledger's are PyAV's.
+    if job.backend == STORING_BACKEND and xxhash.xxh3_64_intdigest(fresh.data) != pixel_xxh3:
         shard.found(
             "pixels", key, f"{camera}: the pixels of a fresh decode",
             "others were given to the encoder",
         )  # fmt: skip
-    member = settings.fields.index(image_field(camera, settings.codec))
     try:
-        stored = decode_image(
-            member_bytes(descriptor, row, member), settings.codec, fresh.shape[:2]
-        )
+        stored = stored_picture(job, descriptor, row, camera, fresh.shape[:2])
     except DataError as error:
         shard.found("picture", key, f"{camera}: a {settings.codec} picture", error)
         return
-    psnr_db, largest = _distance(stored, fresh)
-    lossless = is_lossless(settings.codec, settings.quality)
-    if largest and lossless:
-        shard.found("pixels", key, f"{camera}: equal pixels", f"a difference of up to {largest}")
-    elif psnr_db < shard.job.min_psnr_db:
+    figures = difference.measure(key, stored, fresh)
+    if figures.largest and is_lossless(settings.codec, settings.quality):
         shard.found(
-            "psnr", key, f"{camera}: at least {shard.job.min_psnr_db:g} dB", f"{psnr_db:.1f} dB"
+            "pixels", key, f"{camera}: equal pixels", f"a difference of up to {figures.largest}"
         )
-    difference.add(
-        CameraDifference(
-            num_images=1,
-            num_equal=int(largest == 0),
-            largest=largest,
-            worst_psnr_db=psnr_db,
-            sum_psnr_db=psnr_db,
+    elif figures.psnr_db < job.min_psnr_db:
+        shard.found(
+            "psnr", key, f"{camera}: at least {job.min_psnr_db:g} dB", f"{figures.psnr_db:.1f} dB"
         )
-    )
-
-
-def _distance(stored: NDArray[np.uint8], fresh: NDArray[np.uint8]) -> tuple[float, int]:
-    """Peak signal-to-noise ratio in dB over all channels, and the largest difference."""
-    difference = stored.astype(np.int16) - fresh
-    largest = int(np.abs(difference).max(initial=0))
-    if largest == 0:
-        return _MOST_PSNR_DB, 0
-    mean_square = float(np.mean(np.square(difference, dtype=np.int32)))
-    return min(10 * float(np.log10(255**2 / mean_square)), _MOST_PSNR_DB), largest
-
-
-def member_bytes(descriptor: int, row: np.void, member: int) -> bytes:
-    """Returns the content of one member, from where the ledger says that it is."""
-    start = int(row["offset_bytes"]) + int(row["data_offset_bytes"][member])
-    return os.pread(descriptor, int(row["data_bytes"][member]), start)

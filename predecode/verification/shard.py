@@ -13,20 +13,19 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from predecode.errors import DataError, EpisodeError, InfraError
-from predecode.pipeline import frames_of
-from predecode.planning import PlannedEpisode, sample_order
+from predecode.errors import DataError, EpisodeError
+from predecode.pipeline import row_members
 from predecode.shard_writer import Member, iter_members
-from predecode.sources.tables import read_rows
+from predecode.verification.image_difference import ImageDifference
 from predecode.verification.pictures import (
-    CameraDifference,
+    PICTURE_KINDS,
     VerifiedShard,
     VerifyJob,
     check_pictures,
     member_bytes,
 )
 from predecode.verification.report import Finding
-from train_shards.format import JSON_FIELD, format_key
+from train_shards.format import format_key
 from train_shards.ledger import decode_ledger
 from train_shards.storage import sha256_of_file
 
@@ -40,48 +39,50 @@ class ShardVerdict(msgspec.Struct, kw_only=True):
     """What was found in one shard."""
 
     findings: list[Finding]
-    cameras: dict[str, CameraDifference]
+    chosen: dict[str, int]
+    """Why samples were decoded again -> how many."""
+    cameras: dict[str, ImageDifference]
 
 
 def verify_shard(job: VerifyJob, report: Callable[[int], None]) -> ShardVerdict:
     """Checks one shard; damage becomes findings, never an exception.
 
     Raises:
-        InfraError: the source cannot be reached or changed, so nothing can be said of the pictures.
+        InfraError: the source cannot be reached or changed, so nothing can be said of it.
     """
     findings: list[Finding] = []
 
     def found(kind: str, key: str, expected: object, got: object) -> None:
         findings.append(
-            Finding(kind=kind, where=job.entry.name, key=key, expected=str(expected), got=str(got))
+            Finding(
+                level="frames" if kind in PICTURE_KINDS else "structure",
+                kind=kind,
+                where=job.entry.name,
+                key=key,
+                expected=str(expected),
+                got=str(got),
+            )
         )
 
-    shard = VerifiedShard(job, Path(job.shard.out) / job.entry.path, _expected_samples(job), found)
-    cameras: dict[str, CameraDifference] = {}
+    shard = VerifiedShard(job, Path(job.shard.out) / job.entry.path, job.expected_samples(), found)
+    cameras: dict[str, ImageDifference] = {}
+    chosen: dict[str, int] = {}
     rows = _check_ledger(shard)
     if shard.path.is_file():
         has_members = _check_members(shard, rows)
         # Behind a missing or extra member every offset is off: no use in comparing there.
         _check_bytes(shard, rows if has_members else None)
         if rows is not None:
-            _check_json(shard, rows)
+            _check_rows(shard, rows)
             cameras = check_pictures(shard, rows, report)
+            chosen = {reason: len(s) for reason, s in job.chosen(shard.order).items()}
     else:
         found("missing-file", "", f"{job.entry.num_bytes} bytes", "no file")
-    return ShardVerdict(findings=findings[:_MOST_FINDINGS], cameras=cameras)
-
-
-def _expected_samples(job: VerifyJob) -> list[tuple[int, int]]:
-    absent = set(job.absent)
-    return sample_order(
-        (
-            (piece.episode_index, frame)
-            for piece in job.shard.task.pieces
-            if piece.episode_index not in absent
-            for frame in frames_of([piece], job.shard.settings)
-        ),
-        job.shard.settings,
-    )
+    if len(findings) > _MOST_FINDINGS:
+        more = f"{len(findings) - _MOST_FINDINGS + 1} more like these"
+        findings[_MOST_FINDINGS - 1 :] = []
+        found("more", "", "no finding", more)
+    return ShardVerdict(findings=findings, chosen=chosen, cameras=cameras)
 
 
 def _check_ledger(shard: VerifiedShard) -> NDArray[np.void] | None:
@@ -170,46 +171,28 @@ def _check_members(shard: VerifiedShard, rows: NDArray[np.void] | None) -> bool:
     return True
 
 
-def _check_json(shard: VerifiedShard, rows: NDArray[np.void]) -> None:
-    """Ids, task and time in each ``json`` member against the plan and the source's table."""
-    settings = shard.job.shard.settings
-    member = settings.fields.index(JSON_FIELD)
-    planned = {p.episode.episode_index: p for p in shard.job.shard.episodes}
-    times = _Times(Path(shard.job.shard.root))
+def _check_rows(shard: VerifiedShard, rows: NDArray[np.void]) -> None:
+    """Every member that is no picture, such as ids, task and time, against the source's table."""
+    job, settings = shard.job.shard, shard.job.shard.settings
+    row_of = dict(zip(shard.order, rows, strict=True))
     with shard.path.open("rb") as file:
-        for row in rows:
-            episode_index, frame = int(row["episode_index"]), int(row["frame_index"])
-            episode = planned[episode_index].episode
-            expected = {
-                "episode_index": episode_index,
-                "frame_index": frame,
-                "task": episode.task,
-                "task_index": episode.task_index,
-                "timestamp": times.of(planned[episode_index])[frame],
-            }
+        for planned in job.episodes:
+            episode_index = planned.episode.episode_index
+            frames = sorted(frame for e, frame in shard.order if e == episode_index)
             try:
-                got = msgspec.json.decode(member_bytes(file.fileno(), row, member))
-            except msgspec.DecodeError as error:
-                got = error
-            if got != expected:
-                shard.found("json", format_key(episode_index, frame), expected, got)
-
-
-class _Times:
-    """Timestamps of the source's episodes, each table read once."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._known: dict[int, list[float]] = {}
-
-    def of(self, planned: PlannedEpisode) -> list[float]:
-        episode_index = planned.episode.episode_index
-        if episode_index not in self._known:
-            try:
-                table = read_rows(
-                    self._root, planned.episode, planned.num_frames, ["timestamp"], task_info=False
-                )
+                for frame, field, data in row_members(Path(job.root), settings, planned, frames):
+                    member = settings.fields.index(field)
+                    got = member_bytes(file.fileno(), row_of[episode_index, frame], member)
+                    if got != data:
+                        key = format_key(episode_index, frame)
+                        shard.found(field.split(".")[0], key, _shown(data), _shown(got))
             except EpisodeError as error:
-                raise InfraError(f"the source cannot be read for comparison: {error}") from error
-            self._known[episode_index] = table["timestamp"].to_pylist()
-        return self._known[episode_index]
+                shard.found("source", format_key(episode_index, 0), "the plan's rows", error)
+
+
+def _shown(data: bytes) -> str:
+    """A member's content as messages show it."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f"{len(data)} bytes with xxh3 {xxhash.xxh3_64_hexdigest(data)}"

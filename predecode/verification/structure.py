@@ -1,9 +1,6 @@
-"""Verification of an output as a whole: manifest, plans, coverage, tables, indexes, strange files.
+"""An output as a whole: manifest, plans, coverage, indexes, strange files; or its bytes alone."""
 
-Yields findings and makes the jobs that verify its shards.
-"""
-
-import random
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,23 +9,23 @@ import msgspec
 
 from predecode.errors import DataError, InfraError
 from predecode.manifest import Finished, build_manifest, write_split_index
-from predecode.output import finished_generations, jobs_of, load_plans
-from predecode.pipeline import ShardJob, frames_of
+from predecode.output import finished_generations, load_plans
+from predecode.pipeline import frames_of
 from predecode.planning import Plan, plan_digest
+from predecode.progress import Display
 from predecode.selection import selected_frames
-from predecode.verification.pictures import VerifyJob
 from predecode.verification.report import Finding
 from train_shards.index import Index
 from train_shards.manifest import Manifest
 from train_shards.storage import sha256_of_file
 
-__all__ = ["check_output", "shard_jobs"]
+__all__ = ["check_bytes", "check_output"]
 
 
 def check_output(out: Path, manifest: Manifest) -> Iterator[Finding]:
     """Yields what is wrong with everything but the shards' own content.
 
-    Cost: reads the tables and the ledgers once.
+    Cost: reads the ledgers once.
     """
     try:
         plans = load_plans(out)
@@ -39,7 +36,6 @@ def check_output(out: Path, manifest: Manifest) -> Iterator[Finding]:
     for plan in plans:
         yield from _check_plan(plan)
     yield from _check_manifest(manifest, finished)
-    yield from _check_tables(out, manifest)
     yield from _check_indexes(out, manifest, finished)
     known = {shard.path for g in manifest.generations for shard in g.shards}
     known |= {f"{path}.idx" for path in known}  # Energon puts its own index beside each tar
@@ -47,63 +43,6 @@ def check_output(out: Path, manifest: Manifest) -> Iterator[Finding]:
         name = path.relative_to(out).as_posix()
         if path.is_file() and name not in known:
             yield _finding("unknown-file", name, "only files of the manifest", "this file")
-
-
-def shard_jobs(
-    out: Path, root: Path, manifest: Manifest, *, num_samples: int | None, seed: int,
-    min_psnr_db: float,
-) -> list[VerifyJob]:  # fmt: skip
-    """Returns one job a shard.
-
-    Args:
-        out: the output.
-        root: the source to decode again.
-        manifest: of the output.
-        num_samples: how many samples to decode again, drawn evenly by ``seed``; None for all.
-        seed: of the draw.
-        min_psnr_db: least PSNR of a lossy picture.
-
-    Raises:
-        DataError: a plan that cannot be read.
-        InfraError: a receipt is missing.
-    """
-    plans = [msgspec.structs.replace(p, root=str(root.resolve())) for p in load_plans(out)]
-    entries = {shard.name: shard for g in manifest.generations for shard in g.shards}
-    absent = {
-        Path(receipt.entry.path).stem: [fault.episode_index for fault in receipt.faults]
-        for item in finished_generations(out, plans, check_files=False)
-        for receipt in item.shards
-    }
-    jobs = {
-        job.name: job for plan in plans for job in jobs_of(out, plan) if isinstance(job, ShardJob)
-    }
-    positions = _draw(manifest, num_samples, seed)
-    return [
-        VerifyJob(
-            shard=jobs[name],
-            entry=entry,
-            absent=absent[name],
-            positions=None if positions is None else positions[name],
-            min_psnr_db=min_psnr_db,
-        )
-        for name, entry in entries.items()
-        if name in jobs
-    ]
-
-
-def _draw(manifest: Manifest, num_samples: int | None, seed: int) -> dict[str, list[int]] | None:
-    if num_samples is None:
-        return None
-    shards = [shard for g in manifest.generations for shard in g.shards]
-    total = sum(shard.num_samples for shard in shards)
-    chosen = sorted(random.Random(seed).sample(range(total), min(num_samples, total)))
-    positions: dict[str, list[int]] = {}
-    start = 0
-    for shard in shards:
-        stop = start + shard.num_samples
-        positions[shard.name] = [p - start for p in chosen if start <= p < stop]
-        start = stop
-    return positions
 
 
 def _check_plan(plan: Plan) -> Iterator[Finding]:
@@ -154,16 +93,6 @@ def _differences(want: object, have: object, path: str) -> Iterator[tuple[str, o
         yield path, want, have
 
 
-def _check_tables(out: Path, manifest: Manifest) -> Iterator[Finding]:
-    for generation in manifest.generations:
-        for table in generation.lowdim:
-            path = out / table.path
-            if not path.is_file():
-                yield _finding("missing-file", table.path, f"{table.num_bytes} bytes", "no file")
-            elif (digest := sha256_of_file(path)) != table.sha256:
-                yield _finding("table", table.path, f"SHA-256 {table.sha256}", digest)
-
-
 def _check_indexes(out: Path, manifest: Manifest, finished: list[Finished]) -> Iterator[Finding]:
     """Each index is whole, and is what the ledgers give when it is made again."""
     for generation, item in zip(manifest.generations, finished, strict=False):
@@ -183,3 +112,41 @@ def _check_indexes(out: Path, manifest: Manifest, finished: list[Finished]) -> I
 
 def _finding(kind: str, where: str, expected: object, got: object) -> Finding:
     return Finding(kind=kind, where=where, key="", expected=str(expected), got=str(got))
+
+
+def check_bytes(out: Path, manifest: Manifest, display: Display) -> list[Finding]:
+    """Returns the files whose bytes are not those that the manifest names.
+
+    Cost: reads every file of the output once.
+    """
+    files = [
+        file
+        for generation in manifest.generations
+        for file in (
+            *((shard.path, shard.sha256) for shard in generation.shards),
+            *((shard.ledger, shard.ledger_sha256) for shard in generation.shards),
+            *((table.path, table.sha256) for table in generation.lowdim),
+        )
+    ]
+    findings = []
+    display.phase("hashing", "files", len(files))
+    for path, sha256 in files:
+        if not (out / path).is_file():
+            findings.append(_finding("missing-file", path, f"SHA-256 {sha256}", "no file"))
+        elif (digest := sha256_of_file(out / path)) != sha256:
+            findings.append(_finding("bytes", path, f"SHA-256 {sha256}", digest))
+        display.advance(1, 0)
+    for generation in manifest.generations:
+        for entry in generation.indexes.values():
+            try:
+                with contextlib.closing(
+                    Index(out / entry.path, len(manifest.settings.fields))
+                ) as index:
+                    index.check_all_blocks()
+                    digest = index.header_xxh3
+            except (DataError, OSError) as error:
+                findings.append(_finding("index", entry.path, "a whole index", error))
+                continue
+            if digest != entry.header_xxh3:
+                findings.append(_finding("index", entry.path, entry.header_xxh3, digest))
+    return findings

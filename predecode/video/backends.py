@@ -19,12 +19,16 @@ from predecode.video.video_reader import VideoReaderDecoder, WorkerError, start_
 
 __all__ = [
     "BACKENDS",
+    "STORING_BACKEND",
     "OpenDecoder",
     "choose_backend",
+    "choose_backends",
     "load_backend",
     "parse_backend_python",
 ]
 
+STORING_BACKEND = "pyav"
+"""What the job stores is decoded by it."""
 BACKENDS = ("pyav", "torchcodec", "video_reader")
 VARIABLE = "B1K_VIDEO_BACKEND"
 _REMOTE = "video_reader"
@@ -51,13 +55,27 @@ def choose_backend(name: str | None = None) -> str:
         UserError: not one of ``BACKENDS``.
     """
     asked = os.environ.get(VARIABLE) if name is None else name
-    chosen = asked or "pyav"
+    chosen = asked or STORING_BACKEND
     if chosen not in BACKENDS:
         origin = f" (${VARIABLE})" if name is None else ""
         raise UserError(
             f"decoder {chosen!r}{origin}: not known. Use one of: {', '.join(BACKENDS)}."
         )
     return chosen
+
+
+def choose_backends(names: str | None = None) -> tuple[str, ...]:
+    """Returns the decoders in a comma-separated list, none twice; as ``choose_backend`` for None.
+
+    Raises:
+        UserError: one of them is not known.
+
+    >>> choose_backends("torchcodec,pyav,torchcodec")
+    ('torchcodec', 'pyav')
+    """
+    if names is None:
+        return (choose_backend(),)
+    return tuple(dict.fromkeys(choose_backend(name.strip()) for name in names.split(",")))
 
 
 def parse_backend_python(words: Iterable[str]) -> dict[str, str]:

@@ -133,7 +133,7 @@ def test_a_fault_costs_its_episode_and_is_repaired_by_retry(
     dataset = ShardDataset(out)
     assert {int(dataset[i]["episode_index"]) for i in range(0, 871, 10)} == {10, 40}
     assert len(dataset) == 871
-    assert verify_here(own_root, out, num_samples=50) == []
+    assert verify_here(own_root, out, num_random=50).findings == []
 
     # The same command again changes nothing, repaired or not: only retry tries again.
     for folder in ("videos", "data"):
@@ -148,7 +148,7 @@ def test_a_fault_costs_its_episode_and_is_repaired_by_retry(
     dataset = ShardDataset(out)
     assert len(dataset) == 120 + 250 + 751
     assert [int(dataset[i]["episode_index"]) for i in (870, 871, 1120)] == [40, 20, 20]
-    assert verify_here(own_root, out, num_samples=50) == []
+    assert verify_here(own_root, out, num_random=50).findings == []
 
 
 def test_flipped_bytes_pass_the_source_check_and_leave_masked_samples(

@@ -13,7 +13,7 @@ import pytest
 
 import predecode.pipeline
 from predecode.verification.report import Finding
-from tests.support.jobs import command, run_here, verify_here
+from tests.support.jobs import command, run_here, structure_here, verify_here
 from train_shards.format import parse_key
 
 pytestmark = pytest.mark.slow
@@ -161,8 +161,10 @@ DAMAGE: list[tuple[Callable[[Path, str], None], str, str, bool]] = [
 
 
 def test_a_whole_output_is_proven_by_the_command(jpeg_shards: Path, b1k_root: Path) -> None:
-    done = command("verify", jpeg_shards, "--root", b1k_root)
+    done = command("verify", jpeg_shards, "--root", b1k_root, "--all")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "frames: 1,712 samples decoded again by pyav (1,712 all)" in done.stdout
+    assert "samples: 1,712 items as on line in action, action_is_pad, " in done.stdout
     assert "proven: 5 shards, 1,712 samples, 5,136 images decoded again" in done.stdout
     assert "head: 1,712 images, " in done.stdout
     assert "PSNR mean " in done.stdout
@@ -171,7 +173,8 @@ def test_a_whole_output_is_proven_by_the_command(jpeg_shards: Path, b1k_root: Pa
 def test_a_sample_of_it_is_decoded_again(jpeg_shards: Path, b1k_root: Path) -> None:
     done = command("verify", jpeg_shards, "--root", b1k_root, "--sample", "20")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "60 images decoded again" in done.stdout
+    assert "samples decoded again by pyav (10 ends, " in done.stdout
+    assert " 20 random)" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def test_damage_is_found_and_named(
 ) -> None:
     key = middle_key(own_shards)
     damage(own_shards, key)
-    findings = verify_here(b1k_root, own_shards, num_samples=0)
+    findings = structure_here(b1k_root, own_shards)
     assert any(f.kind == kind and f.where == where for f in findings), findings
     if has_key:
         assert any(f.kind == kind and f.where == where and f.key == key for f in findings), findings
@@ -211,7 +214,7 @@ def test_a_later_format_is_refused(own_shards: Path, b1k_root: Path) -> None:
 
 def test_an_index_of_energon_beside_a_tar_is_no_damage(own_shards: Path, b1k_root: Path) -> None:
     tar_of(own_shards).with_suffix(".tar.idx").write_bytes(b"theirs")
-    assert verify_here(b1k_root, own_shards, num_samples=0) == []
+    assert structure_here(b1k_root, own_shards) == []
 
 
 def test_a_plan_that_cannot_be_read_is_damage(own_shards: Path, b1k_root: Path) -> None:
@@ -250,10 +253,11 @@ def test_frames_shifted_by_one_are_found(
     monkeypatch.setattr(predecode.pipeline, "decoded_pictures", shifted(real, 1, "left_wrist"))
     run_here(b1k_root, tmp_path, episodes="00490040", codec="png", size="native")
     monkeypatch.undo()
-    findings: list[Finding] = verify_here(b1k_root, tmp_path)
-    assert {f.kind for f in findings} == {"pixels"}
-    assert {parse_key(f.key)[0] for f in findings} == {490040}
-    assert all("left_wrist" in f.expected for f in findings)
+    findings: list[Finding] = verify_here(b1k_root, tmp_path).findings
+    assert {f.kind for f in findings} == {"pixels", "more", "item"}
+    named = [f for f in findings if f.kind != "more"]
+    assert {parse_key(f.key)[0] for f in named} == {490040}
+    assert all("left_wrist" in f.expected for f in named)
 
 
 def test_wrong_rows_are_found(
@@ -270,5 +274,5 @@ def test_wrong_rows_are_found(
     monkeypatch.setattr("predecode.pipeline.msgspec.json.encode", encode)
     run_here(b1k_root, tmp_path, episodes="00490040", codec="png", size="64")
     monkeypatch.undo()
-    findings = verify_here(b1k_root, tmp_path, num_samples=0)
+    findings = structure_here(b1k_root, tmp_path)
     assert [(f.kind, f.key) for f in findings] == [("json", "ep00490040_f000007")]

@@ -9,14 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
 from predecode.job import Outcome, retry_job, run_job
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
-from predecode.verification.report import Finding
+from predecode.verification.jobs import Asked, make_jobs
+from predecode.verification.levels import verify_output
+from predecode.verification.report import Finding, Report
 from predecode.verification.shard import verify_shard
-from predecode.verification.structure import check_output, shard_jobs
+from predecode.verification.structure import check_output
+from predecode.verification.tables import verify_table
 from train_shards.manifest import load_manifest
 
 DEFAULTS: dict[str, Any] = {
@@ -91,13 +96,23 @@ def retry_here(root: Path, out: Path, wanted: set[int] | None = None) -> Outcome
     return retry_job(out, source, wanted, starter(InProcess()), Silent())
 
 
-def verify_here(root: Path, out: Path, *, num_samples: int | None = None) -> list[Finding]:
-    """All findings of ``predecode verify``, in this process."""
+def verify_here(root: Path, out: Path, **asked: Any) -> Report:
+    """The report of ``predecode verify``, in this process; looks at everything unless asked not."""
+    wanted = Asked(**{"is_all": not asked, **asked})
+    return verify_output(out, root, wanted, starter(InProcess()), Silent()).report
+
+
+def structure_here(root: Path, out: Path) -> list[Finding]:
+    """What ``predecode verify`` finds without decoding a picture or comparing an item."""
     manifest = load_manifest(out)
     findings = list(check_output(out, manifest))
-    jobs = shard_jobs(out, root, manifest, num_samples=num_samples, seed=0, min_psnr_db=25.0)
-    for _, verdict in InProcess().run(verify_shard, jobs, lambda _: None):
-        findings += verdict.findings
+    jobs = make_jobs(out, root, manifest, Asked(num_random=0), lambda *_: None)
+    for shard in jobs.shards:
+        findings += verify_shard(
+            msgspec.structs.replace(shard, samples={}), lambda _: None
+        ).findings
+    for table in jobs.tables:
+        findings += verify_table(table, lambda _: None).findings
     return findings
 
 

@@ -10,7 +10,10 @@ ROOT = Path(__file__).parents[2]
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
     "__main__", "cli",
-    "verification.structure", "verification.shard", "verification.pictures", "verification.report",
+    "verification.levels", "verification.lines", "verification.page", "verification.jobs",
+    "verification.samples", "verification.tables", "verification.draw",
+    "verification.structure", "verification.shard", "verification.pictures",
+    "verification.image_difference", "verification.report",
     "online", "canary", "open_episodes", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
@@ -18,9 +21,10 @@ PREDECODE = [
     "sources.sample", "sources.sample_annotations", "sources.sample_metadata",
     "sources.sample_tables", "sources.sample_video", "sources.sample_pictures",
     "sources.sample_layout", "sources.barcode",
-    "probe", "video.probe", "video.backends", "video.video_reader", "video.video_reader_worker",
-    "video.torchcodec", "video.pyav", "video.decoder", "video.packets", "video.mp4_tables",
-    "video.matroska_size", "video.container",
+    "probe", "video.ssim", "video.probe", "video.backends",
+    "video.video_reader", "video.video_reader_worker", "video.torchcodec",
+    "video.pyav", "video.decoder", "video.packets", "video.mp4_tables", "video.matroska_size",
+    "video.container",
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
@@ -50,6 +54,7 @@ DOORS = {
         "predecode/video/packets.py",
         "predecode/video/probe.py",
         "predecode/video/pyav.py",
+        "predecode/video/ssim.py",
     ],
     "hydra": ["train_shards/train_config.py"],
     "wandb": ["train_shards/train_log.py"],

@@ -1,0 +1,255 @@
+"""A verification from first to last: its levels one after the other, on a cluster, into a report.
+
+Findings add up; what cannot be looked at is said and never counts as proven.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+from predecode.cluster import Cluster
+from predecode.errors import DataError, EpisodeFault, InfraError, UserError
+from predecode.manifest import faults_of
+from predecode.output import finished_generations, load_plans
+from predecode.progress import Display
+from predecode.verification.image_difference import ImageDifference
+from predecode.verification.jobs import Asked, Jobs, make_jobs
+from predecode.verification.page import ImagePair
+from predecode.verification.pictures import VerifyJob, both_pictures
+from predecode.verification.report import (
+    Finding,
+    FramesLevel,
+    Report,
+    SamplesLevel,
+    StructureLevel,
+)
+from predecode.verification.samples import SamplesVerdict, verify_samples
+from predecode.verification.shard import ShardVerdict, verify_shard
+from predecode.verification.structure import check_bytes, check_output
+from predecode.verification.tables import TableVerdict, verify_table
+from predecode.video.backends import load_backend
+from train_shards.codec import is_lossless
+from train_shards.format import parse_key
+from train_shards.manifest import Manifest, load_manifest
+
+__all__ = ["Verified", "closed", "new_report", "verify_bytes", "verify_output"]
+
+StartCluster = Callable[[], AbstractContextManager[Cluster]]
+
+
+class _Job(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _Verdict(Protocol):
+    @property
+    def findings(self) -> list[Finding]: ...
+
+
+P = TypeVar("P", bound=_Job)
+V = TypeVar("V", bound=_Verdict)
+
+
+class Verified(NamedTuple):
+    """What a verification found, and what shows it."""
+
+    report: Report
+    worst: list[ImagePair]
+    """The images that the report lists as worst, decoded once more."""
+
+
+def verify_output(
+    out: Path, root: Path | None, asked: Asked, start_cluster: StartCluster, display: Display
+) -> Verified:
+    """Returns what was found in an output: structure, frames, samples, and decoders if several.
+
+    Args:
+        out: the output.
+        root: its source; None for the folder that the newest plan was made from.
+        asked: how much to look at.
+        start_cluster: starts what runs the tasks; called once there is something to run.
+        display: is told of progress.
+
+    Raises:
+        UserError: no finished output here, its source is not there, or a decoder cannot be loaded.
+    """
+    report = new_report(out)
+    for name in asked.backends:
+        load_backend(name, asked.pythons)
+    try:
+        manifest = load_manifest(out)
+        root = _source_root(out, root)
+        report.findings += check_output(out, manifest)
+        report.quarantined = _quarantined(out)
+        jobs = make_jobs(out, root, manifest, asked, lambda *what: _unreadable(report, *what))
+    except DataError as error:
+        report.findings.append(_damage(error))
+        return Verified(closed(report), [])
+    except InfraError as error:  # receipts or plans are gone: structure has said so
+        report.unchecked = str(error)
+        return Verified(closed(report), [])
+    worst: list[ImagePair] = []
+    try:
+        with start_cluster() as cluster:
+            _run_levels(report, cluster, jobs, manifest, asked, display)
+        worst = list(_worst(report, jobs.shards))
+    except InfraError as error:
+        report.unchecked = str(error)
+    return Verified(closed(report), worst)
+
+
+def verify_bytes(out: Path, display: Display) -> Report:
+    """Returns whether every file that the manifest names has the bytes that it names.
+
+    Reads the output once, and neither decodes nor needs the source.
+
+    Raises:
+        UserError: no finished output here.
+    """
+    report = new_report(out)
+    try:
+        manifest = load_manifest(out)
+    except DataError as error:
+        report.findings.append(_damage(error))
+        return closed(report)
+    report.findings += check_bytes(out, manifest, display)
+    report.structure = _structure(manifest)
+    return closed(report)
+
+
+def new_report(subject: Path) -> Report:
+    """Returns an empty report."""
+    return Report(
+        written_by=f"predecode {version('predecode')}",
+        subject=str(subject),
+        status="unchecked",
+        findings=[],
+        num_faults=0,
+    )
+
+
+def closed(report: Report) -> Report:
+    """Returns the report with its findings in order and its verdict."""
+    report.findings.sort(key=lambda f: (not f.is_fault, f.level, f.where, f.key, f.kind))
+    report.num_faults = sum(finding.is_fault for finding in report.findings)
+    if report.num_faults:
+        report.status = "different"
+    elif not report.unchecked:
+        report.status = "proven"
+    return report
+
+
+def _run_levels(
+    report: Report,
+    cluster: Cluster,
+    jobs: Jobs,
+    manifest: Manifest,
+    asked: Asked,
+    display: Display,
+) -> None:
+    def run(task: Callable[[P, Callable[[int], None]], V], payloads: Sequence[P]) -> list[V]:
+        """Verdicts in the order of the jobs, whatever finished first: sums stay the same."""
+        verdicts: dict[str, V] = {}
+        for payload, verdict in cluster.run(task, payloads, lambda n: display.advance(n, 0)):
+            verdicts[payload.name] = verdict
+            report.findings += verdict.findings
+        return [verdicts[payload.name] for payload in payloads]
+
+    display.phase("comparing tables", "tables", len(jobs.tables))
+    tables = run(verify_table, jobs.tables)
+    display.phase(
+        "decoding anew", "frames", _num_frames(jobs.shards),
+        parts_per_step=len(manifest.settings.cameras),
+    )  # fmt: skip
+    shards = run(verify_shard, jobs.shards)
+    report.structure = _structure(manifest)
+    report.frames = _frames(shards, manifest, asked)
+    display.phase("comparing items", "items", sum(len(job.samples) for job in jobs.samples))
+    report.samples = _samples(run(verify_samples, jobs.samples), tables)
+
+
+def _worst(report: Report, jobs: Sequence[VerifyJob]) -> Iterator[ImagePair]:
+    """The worst images of each camera, stored and decoded now."""
+    for camera, figures in report.frames.cameras.items() if report.frames else ():
+        for image in figures.worst:
+            sample = parse_key(image.key)
+            job = next(job for job in jobs if job.holds(sample))
+            yield ImagePair(camera, image, *both_pictures(job, sample, camera))
+
+
+def _num_frames(jobs: Sequence[VerifyJob]) -> int:
+    return sum(
+        job.entry.num_samples if job.samples is None else sum(map(len, job.samples.values()))
+        for job in jobs
+    )
+
+
+def _structure(manifest: Manifest) -> StructureLevel:
+    totals = manifest.totals
+    return StructureLevel(
+        num_shards=totals.num_shards,
+        num_tables=sum(len(g.lowdim) for g in manifest.generations),
+        num_samples=totals.num_samples,
+        num_bytes=totals.num_shard_bytes + totals.num_lowdim_bytes,
+    )
+
+
+def _frames(verdicts: Sequence[ShardVerdict], manifest: Manifest, asked: Asked) -> FramesLevel:
+    settings = manifest.settings
+    cameras = {camera: ImageDifference() for camera in settings.camera_names}
+    chosen: dict[str, int] = {}
+    for verdict in verdicts:
+        for camera, difference in verdict.cameras.items():
+            cameras[camera].add(difference)
+        for reason, count in verdict.chosen.items():
+            chosen[reason] = chosen.get(reason, 0) + count
+    return FramesLevel(
+        backend=asked.backends[0],
+        is_lossless=is_lossless(settings.codec, settings.quality),
+        min_psnr_db=asked.min_psnr_db,
+        num_samples=sum(chosen.values()),
+        chosen=chosen,
+        cameras={camera: difference.figures() for camera, difference in cameras.items()},
+    )
+
+
+def _samples(verdicts: Sequence[SamplesVerdict], tables: Sequence[TableVerdict]) -> SamplesLevel:
+    equal: dict[str, int] = {}
+    for verdict in verdicts:
+        for name, count in verdict.equal.items():
+            equal[name] = equal.get(name, 0) + count
+    return SamplesLevel(
+        num_samples=sum(verdict.num_samples for verdict in verdicts),
+        equal=dict(sorted(equal.items())),
+        num_episodes=sum(verdict.num_episodes for verdict in tables),
+        num_rows=sum(verdict.num_rows for verdict in tables),
+    )
+
+
+def _quarantined(out: Path) -> list[EpisodeFault]:
+    finished = finished_generations(out, load_plans(out), check_files=False)
+    return [fault for _, fault in sorted(faults_of(finished).items())]
+
+
+def _source_root(out: Path, root: Path | None) -> Path:
+    plans = load_plans(out)
+    found = root or (Path(plans[-1].root) if plans else None)
+    if found is None or not found.is_dir():
+        raise UserError(
+            f"{out}: its source {found} is not there; say where it is with --root, to compare "
+            "with, or look at the bytes alone with --fast."
+        )
+    return found
+
+
+def _damage(error: DataError) -> Finding:
+    return Finding(kind="unreadable", where=".predecode", expected="a whole output", got=str(error))
+
+
+def _unreadable(report: Report, path: str, error: object) -> None:
+    report.findings.append(
+        Finding(level="frames", kind="decode", where=path, expected="keyframes", got=str(error))
+    )
