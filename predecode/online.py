@@ -14,7 +14,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from predecode.config import parse_size
-from predecode.errors import DataError, EpisodeError, EpisodeFault, UserError
+from predecode.errors import EpisodeError, EpisodeFault, UserError
 from predecode.open_episodes import KnownEpisode, OpenEpisodes
 from predecode.source_check import CheckedEpisode, check_episode
 from predecode.sources.episode import Episode, Source
@@ -23,7 +23,6 @@ from predecode.video.backends import choose_backend, load_backend
 from train_shards.format import picture_size
 from train_shards.index import EPISODE_DTYPE, LIVE, row_of_position
 from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
-from train_shards.lowdim import row_of
 from train_shards.selection import (
     Selection,
     Span,
@@ -204,17 +203,7 @@ class OnlineDataset(ItemDataset):
     def _rows(self, frame: _OnlineFrame) -> dict[str, Any]:
         """Everything of an item but its images."""
         columns = self._open().columns(self._known(frame.episode))
-
-        def rows(column: str, frames: NDArray[np.int64]) -> NDArray[Any]:
-            if column not in columns:
-                raise DataError(
-                    f"episode {frame.episode_index:08d}: no column {column!r}; "
-                    f"it has {', '.join(columns)}."
-                )
-            values: NDArray[Any] = columns[column][frames]
-            return values
-
-        item = self._values(frame, row_of(columns, frame.frame_index), rows, frame.row)
+        item = self._values(frame, columns, frame.row)
         item["task"] = self._tasks[frame.task_index]
         return item
 

@@ -126,7 +126,7 @@ class ShardDataset(ItemDataset):
         if not self._num_samples:
             raise UserError(f"{self.out}: tasks, episodes and frames select no sample.")
         reader = self.open_reader()
-        self._check_columns(reader.row(reader.locate(0)))
+        self._check_columns(reader.columns(reader.locate(0)))
 
     def __len__(self) -> int:
         """Number of samples that can be read."""
@@ -157,12 +157,7 @@ class ShardDataset(ItemDataset):
 
     def _rows(self, reader: ShardReader, place: Place) -> dict[str, Any]:
         """Everything of an item but its images."""
-        item = self._values(
-            place,
-            reader.row(place),
-            lambda column, frames: reader.rows(place, column, frames),
-            reader.sample_index(place),
-        )
+        item = self._values(place, reader.columns(place), reader.sample_index(place))
         try:
             item["task"] = reader.manifest.tasks[place.task_index]
         except KeyError as error:

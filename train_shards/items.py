@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.errors import DataError, UserError
+from train_shards.lowdim import row_value
 from train_shards.windows import frame_offsets, window
 
 __all__ = ["IMAGE_KEY", "Frame", "ItemDataset", "ItemOptions"]
@@ -144,38 +145,47 @@ class ItemDataset(ABC):
                 position = (position + 1) % len(self)
 
     def _values(
-        self,
-        frame: Frame,
-        row: dict[str, Any],
-        rows: Callable[[str, NDArray[np.int64]], NDArray[Any]],
-        sample_index: int,
+        self, frame: Frame, columns: Mapping[str, Any], sample_index: int
     ) -> dict[str, Any]:
         """Everything of an item but its images and its ``task``.
 
         Args:
             frame: the item's frame.
-            row: its low-dimensional values; becomes the item.
-            rows: gives a column's values at some frames of the episode.
+            columns: its episode's, whole: ``(T,)`` or ``(T, n)``.
             sample_index: position among all samples.
+
+        Raises:
+            DataError: no such column, or no such row.
         """
-        if self._columns is not None:
-            missing = sorted(set(self._columns) - set(row))
-            if missing:
-                raise DataError(
-                    f"episode {frame.episode_index:08d}: no column {missing[0]!r}, which columns= "
-                    f"names; it has {', '.join(sorted(row))}."
-                )
-            row = {column: row[column] for column in self._columns}
-        row["sample_index"] = np.int64(sample_index)
-        row["episode_index"] = np.int64(frame.episode_index)
-        row["frame_index"] = np.int64(frame.frame_index)
-        row["task_index"] = np.int64(frame.task_index)
-        for key, offsets in self._offsets.items():
-            if not key.startswith(IMAGE_KEY):
+        item: dict[str, Any] = {}
+        for name in columns if self._columns is None else self._columns:
+            if name not in self._offsets:
+                item[name] = row_value(self._column(frame, columns, name), frame.frame_index)
+        item["sample_index"] = np.int64(sample_index)
+        item["episode_index"] = np.int64(frame.episode_index)
+        item["frame_index"] = np.int64(frame.frame_index)
+        item["task_index"] = np.int64(frame.task_index)
+        for name, offsets in self._offsets.items():
+            if not name.startswith(IMAGE_KEY):
                 frames, is_pad = window(frame.frame_index, offsets, frame.num_frames)
-                row[key] = rows(key, frames)
-                row[f"{key}_is_pad"] = is_pad
-        return row
+                item[name] = self._column(frame, columns, name)[frames]
+                item[f"{name}_is_pad"] = is_pad
+        return item
+
+    def _column(self, frame: Frame, columns: Mapping[str, Any], name: str) -> Any:
+        """A column of a frame's episode, with a row for each of its frames."""
+        column = columns.get(name)
+        if column is None:
+            raise DataError(
+                f"episode {frame.episode_index:08d}: no column {name!r}; it has "
+                f"{', '.join(sorted(columns))}."
+            )
+        if len(column) < frame.num_frames:
+            raise DataError(
+                f"episode {frame.episode_index:08d}: column {name!r} has {len(column)} rows, "
+                f"expected {frame.num_frames}."
+            )
+        return column
 
     def _image_frames(self, frame: Frame, camera: str) -> list[int]:
         """Frames whose pictures an item shows."""

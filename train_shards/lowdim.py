@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from train_shards.errors import DataError
 
-__all__ = ["LowdimTables", "column_views", "row_of", "write_lowdim"]
+__all__ = ["LowdimTables", "column_views", "row_value", "write_lowdim"]
 
 _OPEN_TABLES = 256
 _CACHED_BATCHES = 16384
@@ -59,17 +59,17 @@ def column_views(batch: pa.RecordBatch) -> dict[str, Any]:
     }
 
 
-def row_of(columns: dict[str, Any], frame_index: int) -> dict[str, Any]:
-    """Returns one frame's values: numpy scalars, and fresh ``(n,)`` arrays.
+def row_value(column: Any, frame_index: int) -> Any:
+    """Returns a column's value at one frame: a numpy scalar, or a fresh ``(n,)`` array.
 
     Raises:
         IndexError: the episode has no such frame.
     """
-    return {name: _own(values[frame_index]) for name, values in columns.items()}
+    return _own(column[frame_index])
 
 
 class LowdimTables:
-    """Rows and ranges of rows from the table files of one generation; opens files lazily."""
+    """Columns of episodes from the table files of one generation; opens files lazily."""
 
     def __init__(self, path_of: Callable[[int], Path]) -> None:
         """Takes what gives the path of a table, numbered as in the manifest; opens none."""
@@ -97,14 +97,6 @@ class LowdimTables:
             if len(self._batches) > _CACHED_BATCHES:
                 self._batches.popitem(last=False)
         return views
-
-    def row(self, table: int, batch: int, frame_index: int) -> dict[str, Any]:
-        """Returns one frame's values: numpy scalars, and fresh ``(n,)`` arrays.
-
-        Raises:
-            IndexError: the episode has no such frame.
-        """
-        return row_of(self.columns(table, batch), frame_index)
 
     def _file(self, table: int) -> Any:
         file = self._files.get(table)

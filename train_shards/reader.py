@@ -231,38 +231,17 @@ class ShardReader:
         """Returns index and selected rows of each generation, in the order of positions."""
         return list(zip(self._indexes, self._runs, strict=True))
 
-    def row(self, place: Place) -> dict[str, Any]:
-        """Returns the low-dimensional values of a sample's frame.
-
-        Raises:
-            DataError: a table that is damaged or gone.
-        """
-        tables = self._tables[place.generation]
-        try:
-            return tables.row(place.lowdim_table, place.lowdim_batch, place.frame_index)
-        except (DataError, IndexError) as error:
-            # An IndexError must not leave __getitem__: it would end a loop as if all were read.
-            raise DataError(f"{self.where(place)}: low-dimensional row: {error}") from error
-
     def columns(self, place: Place) -> dict[str, Any]:
         """Returns all rows of a sample's episode by column, ``(T,)`` or ``(T, n)``, not copied.
 
         Raises:
             DataError: a table that is damaged or gone.
         """
-        return self._tables[place.generation].columns(place.lowdim_table, place.lowdim_batch)
-
-    def rows(self, place: Place, column: str, frames: NDArray[np.int64]) -> NDArray[Any]:
-        """Returns one column at some frames of a sample's episode, ``(H,)`` or ``(H, n)``.
-
-        Raises:
-            DataError: no such column, or a table that is damaged or gone.
-        """
+        tables = self._tables[place.generation]
         try:
-            values: NDArray[Any] = self.columns(place)[column][frames]
-        except (DataError, IndexError, KeyError) as error:
-            raise DataError(f"{self.where(place)}: column {column!r}: {error!r}") from error
-        return values
+            return tables.columns(place.lowdim_table, place.lowdim_batch)
+        except DataError as error:
+            raise DataError(f"{self.where(place)}: low-dimensional row: {error}") from error
 
     def where(self, place: Place) -> str:
         """Returns shard and key, for messages."""

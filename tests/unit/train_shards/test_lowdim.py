@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from train_shards.errors import DataError
-from train_shards.lowdim import LowdimTables, write_lowdim
+from train_shards.lowdim import LowdimTables, row_value, write_lowdim
 
 
 def vectors(*rows: list[float]) -> pa.Array:
@@ -58,23 +58,26 @@ def test_columns_are_views_with_their_types(table: Path) -> None:
 
 
 def test_a_column_that_an_episode_lacks_is_absent(table: Path) -> None:
-    assert LowdimTables([table].__getitem__).row(0, 1, 0) == {"timestamp": 0.5, "reward": 2.5}
+    columns = LowdimTables([table].__getitem__).columns(0, 1)
+    assert {name: column[0] for name, column in columns.items()} == {
+        "timestamp": 0.5, "reward": 2.5,
+    }  # fmt: skip
 
 
-def test_a_row_holds_scalars_and_fresh_vectors(table: Path) -> None:
-    tables = LowdimTables([table].__getitem__)
-    row = tables.row(0, 0, 1)
-    assert row["timestamp"] == 1 / 3
-    assert isinstance(row["timestamp"], np.float64)
-    assert isinstance(row["index"], np.int64)
-    assert row["note"] == "b"
-    row["state"][:] = 0
-    assert tables.row(0, 0, 1)["state"].tolist() == [3, 4]
+def test_a_value_is_a_scalar_or_a_fresh_vector(table: Path) -> None:
+    columns = LowdimTables([table].__getitem__).columns(0, 0)
+    timestamp, index = row_value(columns["timestamp"], 1), row_value(columns["index"], 1)
+    assert timestamp == 1 / 3
+    assert isinstance(timestamp, np.float64)
+    assert isinstance(index, np.int64)
+    assert row_value(columns["note"], 1) == "b"
+    row_value(columns["state"], 1)[:] = 0
+    assert row_value(columns["state"], 1).tolist() == [3, 4]
 
 
 def test_a_frame_beyond_the_episode_is_an_index_error(table: Path) -> None:
     with pytest.raises(IndexError):
-        LowdimTables([table].__getitem__).row(0, 0, 3)
+        row_value(LowdimTables([table].__getitem__).columns(0, 0)["index"], 3)
 
 
 def test_a_table_without_rows_keeps_its_place(tmp_path: Path) -> None:
@@ -82,7 +85,7 @@ def test_a_table_without_rows_keeps_its_place(tmp_path: Path) -> None:
     with path.open("wb") as file:
         write_lowdim(file, [FIRST.slice(0, 0), SECOND])
     assert LowdimTables([path].__getitem__).columns(0, 0)["state"].shape == (0, 2)
-    assert LowdimTables([path].__getitem__).row(0, 1, 0)["reward"] == 2.5
+    assert LowdimTables([path].__getitem__).columns(0, 1)["reward"][0] == 2.5
 
 
 def test_a_column_in_several_chunks_becomes_one_batch(tmp_path: Path) -> None:
@@ -97,7 +100,9 @@ def test_a_column_that_is_null_throughout_one_episode_is_absent_there(tmp_path: 
     path = tmp_path / "x.arrow"
     with path.open("wb") as file:
         write_lowdim(file, [SECOND, pa.table({"reward": pa.nulls(2), "index": [1, 2]})])
-    assert LowdimTables([path].__getitem__).row(0, 1, 1) == {"index": 2}
+    assert {n: c[1] for n, c in LowdimTables([path].__getitem__).columns(0, 1).items()} == {
+        "index": 2
+    }
 
 
 def test_same_tables_same_bytes(table: Path, tmp_path: Path) -> None:

@@ -71,11 +71,13 @@ def test_what_is_read_is_what_tarfile_reads(out: Path) -> None:
     reader.close()
 
 
-def test_rows_are_those_of_the_frame(out: Path) -> None:
+def test_columns_are_those_of_the_episode(out: Path) -> None:
     reader = open_reader(out)
-    row = reader.row(reader.locate(5))
-    assert row["observation.state"].tolist() == [70010, 2, 0.5]
-    assert row["timestamp"] == 2 / 30
+    place = reader.locate(5)
+    columns = reader.columns(place)
+    assert place.frame_index == 2
+    assert columns["observation.state"][2].tolist() == [70010, 2, 0.5]
+    assert columns["timestamp"][2] == 2 / 30
     reader.close()
 
 
@@ -107,7 +109,7 @@ def test_generations_follow_each_other(tmp_path: Path) -> None:
     assert [place.generation for place in places] == [0, 0, 1, 1, 1]
     assert reader.where(places[3]) == "tiny-train-000002.tar, key ep00000010_f000001"
     assert reader.read([places[3]], ("json",))[0] == [b'{"episode_index":10,"frame_index":1}']
-    assert reader.row(places[4])["timestamp"] == 2 / 30
+    assert reader.columns(places[4])["timestamp"].tolist() == [0, 1 / 30, 2 / 30]
     reader.close()
     val = open_reader(tmp_path, "val")
     assert [val.locate(position).key for position in range(len(val))] == ["ep00000060_f000000"]
