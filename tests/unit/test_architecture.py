@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
     "__main__", "cli",
-    "verification.structure", "verification.shard", "verification.pictures", "verification.report",
+    "verification.structure", "verification.shard", "verification.pictures",
+    "verification.page", "verification.wording", "verification.charts", "verification.report",
     "online", "canary", "open_episodes", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
@@ -51,6 +52,7 @@ DOORS = {
         "predecode/video/probe.py",
         "predecode/video/pyav.py",
     ],
+    "jinja2": ["predecode/verification/page.py"],
     "hydra": ["train_shards/train_config.py"],
     "wandb": ["train_shards/train_log.py"],
     "torch": [
