@@ -182,6 +182,13 @@ def test_a_whole_proof_leaves_nothing_out() -> None:
     assert page.text("section").endswith("What was not looked at Nothing was left out.")
 
 
+def test_a_proof_may_come_with_remarks() -> None:
+    page = page_of(replace(only(structure=STRUCTURE), findings=[REMARK]))
+    assert page.text("header").startswith(
+        "✓ Proven out Everything that was looked at is as it should be; 1 remark. Findings"
+    )
+
+
 def test_a_level_that_was_not_asked_for_says_so() -> None:
     page = page_of(only(source=SOURCE))
     for name in ("structure", "frames", "samples", "backends"):
@@ -199,6 +206,11 @@ def test_what_could_not_be_checked_is_said_with_its_reason() -> None:
         "? Could not check out Not all that was asked for could be looked at: no source at /data "
     )
     assert page.text("frames") == "Frames Not looked at."
+    assert (
+        page_of(replace(report, structure=None))
+        .text("section")
+        .startswith("What this rests on Nothing. What was not looked at")
+    )
     page = page_of(replace(report, status="different", num_faults=2))
     assert page.text("header").startswith(
         "✗ Different out 2 faults found. Not all could be looked at: no source at /data "
