@@ -33,6 +33,18 @@ def test_a_user_with_data_needs_the_run_extra_and_one_command(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "1 episodes, 90 samples, 270 images in 1 shards" in done.stdout
 
+    # Its templates are no Python files.
+    script = (
+        "from predecode.verification import page, report\n"
+        "print(page.render_page(report.Report(written_by='x', subject='x', status='proven',"
+        " findings=[], num_faults=0), [])[:15])"
+    )
+    page = subprocess.run(
+        [str(bin_run / "python"), "-c", script],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert page.stdout == "<!doctype html>\n", page.stderr
+
     # The reading side needs none of that.
     bin_read = install(tmp_path / "read", ".")
     script = (

@@ -10,10 +10,11 @@ ROOT = Path(__file__).parents[2]
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
     "__main__", "cli",
-    "verification.levels", "verification.lines", "verification.page", "verification.jobs",
+    "verification.levels", "verification.lines", "verification.jobs",
     "verification.samples", "verification.tables", "verification.draw",
     "verification.structure", "verification.shard", "verification.pictures",
-    "verification.image_difference", "verification.report",
+    "verification.image_difference",
+    "verification.page", "verification.wording", "verification.charts", "verification.report",
     "online", "canary", "open_episodes", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
@@ -56,6 +57,7 @@ DOORS = {
         "predecode/video/pyav.py",
         "predecode/video/ssim.py",
     ],
+    "jinja2": ["predecode/verification/page.py"],
     "hydra": ["train_shards/train_config.py"],
     "wandb": ["train_shards/train_log.py"],
     "torch": [

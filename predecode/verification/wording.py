@@ -1,0 +1,86 @@
+"""Figures and strangers' text as the page of a verification shows them."""
+
+from typing import Any
+
+__all__ = ["as_utf8", "level", "num", "percent", "printable", "psnr", "ssim"]
+
+_MOST_PSNR_DB = 99.0
+
+
+def num(count: int, noun: str = "") -> str:
+    """Returns a count with separators, and what is counted.
+
+    >>> num(1234567), num(1, "shard"), num(2000, "shard")
+    ('1,234,567', '1 shard', '2,000 shards')
+    """
+    if not noun:
+        return f"{count:,}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """Returns a share; 0 % and 100 % only where that is exact.
+
+    >>> [percent(share) for share in (0.0, 0.00001, 0.5, 0.99999, 1.0)]
+    ['0 %', '< 0.01 %', '50.00 %', '> 99.99 %', '100 %']
+    """
+    if share in {0, 1}:
+        return f"{100 * share:.0f} %"
+    if share < 0.0001:
+        return "< 0.01 %"
+    return "> 99.99 %" if share > 0.9999 else f"{100 * share:.2f} %"
+
+
+def psnr(psnr_db: float, *, equal: bool) -> str:
+    """Returns a PSNR; 99 dB stands for equal pictures, and for any that are closer than that.
+
+    >>> psnr(99.0, equal=True), psnr(99.0, equal=False), psnr(38.25, equal=False)
+    ('equal', '≥ 99 dB', '38.2 dB')
+    """
+    if equal:
+        return "equal"
+    return "≥ 99 dB" if psnr_db >= _MOST_PSNR_DB else f"{psnr_db:.1f} dB"
+
+
+def ssim(ssim: float) -> str:
+    """Returns a structural similarity; 1 only where that is exact.
+
+    >>> ssim(1.0), ssim(0.99999), ssim(0.98765)
+    ('1', '> 0.9999', '0.9877')
+    """
+    if ssim == 1:
+        return "1"
+    return "> 0.9999" if ssim > 0.9999 else f"{ssim:.4f}"
+
+
+def level(level: float) -> str:
+    """Returns a mean difference in levels.
+
+    >>> level(0.0), level(0.0001), level(1.23456)
+    ('0', '< 0.001', '1.235')
+    """
+    if level == 0:
+        return "0"
+    return "< 0.001" if level < 0.001 else f"{level:.3f}"
+
+
+def printable(value: Any) -> Any:
+    r"""Shows what would control the page or the reader's eye, such as a change of direction.
+
+    >>> printable("a\u202eb\x1b"), printable(7)
+    ('a\\u202eb\\x1b', 7)
+    """
+    if not isinstance(value, str) or hasattr(value, "__html__") or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+
+
+def as_utf8(value: Any) -> Any:
+    """Names of files that are not UTF-8 come as lone surrogates, which JSON cannot hold."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [as_utf8(item) for item in value]
+    if isinstance(value, dict):
+        return {as_utf8(name): as_utf8(item) for name, item in value.items()}
+    return value
