@@ -33,7 +33,7 @@ from predecode.selection import selected_frames
 from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
 from predecode.sources.tables import check_timestamps, read_rows
-from predecode.video.packets import read_frame_table
+from predecode.video.packets import FrameTable, read_frame_table
 from predecode.video.pyav import PyavDecoder
 from train_shards.codec import encode_image
 from train_shards.format import (
@@ -48,7 +48,7 @@ from train_shards.ledger import encode_ledger, ledger_dtype
 from train_shards.manifest import Settings, ShardEntry
 from train_shards.storage import atomic_file, write_atomic
 
-__all__ = ["ShardJob", "decoded_pictures", "run_shard_task"]
+__all__ = ["ShardJob", "decoded_pictures", "planned_table", "run_shard_task"]
 
 _REPORT_IMAGES = 100
 
@@ -118,20 +118,32 @@ def decoded_pictures(
         InfraError: it is no longer the file that was planned.
     """
     span = planned.episode.videos[camera]
-    planned_input = next(i for i in planned.inputs if i.path == span.path)
-    check_unchanged(root, planned_input)
     try:
-        table = read_frame_table(root / span.path, span.stream_index)
-        check_unchanged(root, planned_input, digest=table.digest)
+        table = planned_table(root, planned, camera)
         with PyavDecoder(root / span.path, table) as decoder:
             for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
                 yield rank - span.start, picture
     except MediaError as error:
-        check_unchanged(root, planned_input)  # a vanished file is not a broken one
+        # A vanished file is not a broken one.
+        check_unchanged(root, planned.video_input(camera))
         problem, expected, got = error.args
         raise episode_error(
             planned.episode.episode_index, span.path, problem, expected, got, camera
         ) from error
+
+
+def planned_table(root: Path, planned: PlannedEpisode, camera: str) -> FrameTable:
+    """Returns the frame table of one camera's video, which is still the file that was planned.
+
+    Raises:
+        MediaError: it cannot be read.
+        InfraError: it is no longer the file that was planned.
+    """
+    span, planned_input = planned.episode.videos[camera], planned.video_input(camera)
+    check_unchanged(root, planned_input)
+    table = read_frame_table(root / span.path, span.stream_index)
+    check_unchanged(root, planned_input, digest=table.digest)
+    return table
 
 
 def _add_images(
