@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from predecode.verification.report import BackendPair
 
-__all__ = ["EQUAL_PSNR_DB", "Agreement", "Reason"]
+__all__ = ["Agreement", "Reason", "percent"]
 
-EQUAL_PSNR_DB = 99.0
+_EQUAL_PSNR_DB = 99.0
 """Stands for equal pictures."""
 _MAX_REASONS = 5
 """Named in a report, the most frequent first."""
@@ -23,12 +23,15 @@ class Reason(msgspec.Struct, kw_only=True):
     largest: int = 0
     """What the reason leaves unexplained, in levels: largest difference, and mean of an image."""
     mean: float = 0.0
+    num_tried: int = 0
+    """Conversions and neighbours tried on an image, at most."""
 
     def add(self, other: "Reason") -> None:
         """Adds other images."""
         self.num_images += other.num_images
         self.largest = max(self.largest, other.largest)
         self.mean = max(self.mean, other.mean)
+        self.num_tried = max(self.num_tried, other.num_tried)
 
 
 class Agreement(msgspec.Struct, kw_only=True):
@@ -41,7 +44,7 @@ class Agreement(msgspec.Struct, kw_only=True):
     num_equal_values: int = 0
     sum_of_differences: int = 0
     largest: int = 0
-    worst: tuple[float, str] = (EQUAL_PSNR_DB, "")
+    worst: tuple[float, str] = (_EQUAL_PSNR_DB, "")
     """PSNR in dB and key of the image that agrees least."""
     reasons: dict[str, Reason] = {}
 
@@ -75,7 +78,7 @@ class Agreement(msgspec.Struct, kw_only=True):
                 num_equal_values=left.size - int(np.count_nonzero(distances)),
                 sum_of_differences=int(distances.sum(dtype=np.int64)),
                 largest=int(distances.max()),
-                worst=(min(psnr_db, EQUAL_PSNR_DB), key),
+                worst=(min(psnr_db, _EQUAL_PSNR_DB), key),
             )
         one.num_images, one.num_values = 1, left.size
         self.add(one)
@@ -103,14 +106,21 @@ class Agreement(msgspec.Struct, kw_only=True):
         ordered = sorted(self.reasons.items(), key=lambda item: (-item[1].num_images, item[0]))
         clauses = []
         for words, reason in ordered[:_MAX_REASONS]:
-            left_over = (
-                f", which leaves up to {reason.largest} and {reason.mean:.3f} on average"
-                if reason.largest
-                else ""
-            )
-            clauses.append(
-                f"{words}{left_over} ({reason.num_images} of {total} images looked into)"
-            )
+            if reason.largest:
+                words += (
+                    f", of {reason.num_tried} conversions and neighbours tried, leaving up to "
+                    f"{reason.largest} and {reason.mean:.3f} on average"
+                )
+            clauses.append(f"{words} ({reason.num_images} of {total} images looked into)")
         if len(ordered) > _MAX_REASONS:
             clauses.append(f"{len(ordered) - _MAX_REASONS} other reasons")
         return "; ".join(clauses)
+
+
+def percent(share: float) -> str:
+    """Returns a share of 0 to 1, rounded down: what is not all must not read as 100.00.
+
+    >>> percent(0.99999)
+    '99.99 %'
+    """
+    return f"{int(share * 10_000) / 100:.2f} %"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from predecode.verification.agreement import percent
 from predecode.verification.report import BackendPair, Backends
 
 __all__ = ["matrix_lines"]
@@ -43,6 +44,4 @@ def _cell(pair: BackendPair) -> str:
         return "no image"
     if pair.num_equal_images == pair.num_images:
         return f"all {pair.num_images:,} equal"
-    # Rounded down: what is not all equal must not read 100.00.
-    percent = int(pair.equal_values * 10_000) / 100
-    return f"{percent:.2f} % equal, at most {pair.largest}"
+    return f"{percent(pair.equal_values)} equal, at most {pair.largest}"

@@ -18,7 +18,7 @@ from predecode.errors import MediaError
 from predecode.pipeline import planned_table
 from predecode.planning import PlannedEpisode
 from predecode.source_check import check_unchanged
-from predecode.verification.agreement import Agreement, Reason
+from predecode.verification.agreement import Agreement, Reason, percent
 from predecode.verification.report import Backends, Finding, Fingerprint, StreamFormat
 from predecode.video.backends import OpenDecoder, backend_versions, load_backend
 from predecode.video.conversions import ColorTags, explain, read_color_tags
@@ -134,7 +134,7 @@ def backends_level(
             expected=f"{pair.left} and {pair.right} agree",
             got=(
                 f"{pair.num_equal_images:,} of {pair.num_images:,} images equal, "
-                f"{pair.equal_values:.2%} of the values, difference at most {pair.largest}, "
+                f"{percent(pair.equal_values)} of the values, difference at most {pair.largest}, "
                 f"{pair.mean:.3f} on average: {pair.why}"
             ),
         )
@@ -248,6 +248,7 @@ class _Video:
                 num_images=1,
                 largest=max(e.largest for _, e in sides),
                 mean=max(e.mean for _, e in sides),
+                num_tried=max(e.num_tried for _, e in sides),
             )
             self._reason(pair, ", and ".join(words), reason)
 
