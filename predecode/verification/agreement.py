@@ -106,12 +106,13 @@ class Agreement(msgspec.Struct, kw_only=True):
         ordered = sorted(self.reasons.items(), key=lambda item: (-item[1].num_images, item[0]))
         clauses = []
         for words, reason in ordered[:_MAX_REASONS]:
+            rest = ""
             if reason.largest:
-                words += (
+                rest = (
                     f", of {reason.num_tried} conversions and neighbours tried, leaving up to "
                     f"{reason.largest} and {reason.mean:.3f} on average"
                 )
-            clauses.append(f"{words} ({reason.num_images} of {total} images looked into)")
+            clauses.append(f"{words}{rest} ({reason.num_images} of {total} images looked into)")
         if len(ordered) > _MAX_REASONS:
             clauses.append(f"{len(ordered) - _MAX_REASONS} other reasons")
         return "; ".join(clauses)

@@ -74,8 +74,10 @@ class Conversion(NamedTuple):
     color_range: str | None = None
     flags: Interpolation = _OWN_FLAGS
     heeds_location: bool = True
-    """Whether chroma samples lie where the stream says; before release 7 of FFmpeg, libswscale
-    was never told."""
+    """Whether chroma samples lie where the stream says.
+
+    Source: PyAV 18 (libswscale 9) heeds it; torchcodec 0.13 on libswscale 6 equals, to the bit,
+    what PyAV makes of a 10-bit picture that does not say."""
 
     def words(self, tags: ColorTags) -> str:
         """In which ways it is not PyAV's."""
@@ -87,9 +89,11 @@ class Conversion(NamedTuple):
                 f"takes values for {self.color_range} range although {_says(tags.color_range)}"
             )
         if self.flags != _OWN_FLAGS:
-            parts.append(f"converts with {_flag_words(self.flags)}, PyAV with SWS_BILINEAR")
+            parts.append(
+                f"converts with {_flag_words(self.flags)} (PyAV: {_flag_words(_OWN_FLAGS)})"
+            )
         if not self.heeds_location:
-            parts.append("takes chroma to lie midway, PyAV where the stream says")
+            parts.append("takes chroma to lie midway (PyAV: where the stream says)")
         return " and ".join(parts) or "converts as PyAV does"
 
 
@@ -155,7 +159,7 @@ def explain(
     Raises:
         MediaError: PyAV cannot decode that picture.
 
-    Cost: a GOP, and up to 160 conversions and comparisons for each picture that nothing equals:
+    Cost: a GOP, and up to 172 conversions and comparisons for each picture that nothing equals:
     1 s each at 720 x 720.
     """
     frames = _frames_around(path, table, rank)
