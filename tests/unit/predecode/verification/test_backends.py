@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -470,6 +471,31 @@ def test_a_video_that_is_not_the_planned_one_stops_the_job(
     film.unlink()
     with pytest.raises(InfraError, match="was there when the plan was made"):
         compare_backends(job, lambda _: None)
+
+
+def test_another_packet_table_than_the_planned_one_stops_the_job(
+    film: Path, stand_ins: Callable[..., None]
+) -> None:
+    stand_ins()
+    episode = planned(film)
+    inputs = [msgspec.structs.replace(episode.inputs[0], digest="0" * 32)]
+    job = job_of(film.parent, [msgspec.structs.replace(episode, inputs=inputs)])
+    with pytest.raises(InfraError, match="expected .* bytes and digest 0{32}, got"):
+        compare_backends(job, lambda _: None)
+
+
+def test_a_decoder_is_not_to_blame_for_a_file_that_vanishes(
+    film: Path, stand_ins: Callable[..., None]
+) -> None:
+    class Vanishing(Failing):
+        def _picture(self, rank: int) -> Picture:
+            if rank == 60:
+                film.unlink()
+            return super()._picture(rank)
+
+    stand_ins(torchcodec=Vanishing)
+    with pytest.raises(InfraError, match="was there when the plan was made"):
+        compare_backends(job_of(film.parent, [planned(film)]), lambda _: None)
 
 
 def test_an_unknown_decoder_is_refused(film: Path) -> None:
