@@ -74,7 +74,7 @@ class Conversion(NamedTuple):
     color_range: str | None = None
     flags: Interpolation = _OWN_FLAGS
     heeds_location: bool = True
-    """Whether chroma samples lie where the stream says.
+    """Whether chroma samples are taken to lie where the stream says.
 
     Source: PyAV 18 (libswscale 9) heeds it; torchcodec 0.13 on libswscale 6 equals, to the bit,
     what PyAV makes of a 10-bit picture that does not say."""
@@ -93,7 +93,7 @@ class Conversion(NamedTuple):
                 f"converts with {_flag_words(self.flags)} (PyAV: {_flag_words(_OWN_FLAGS)})"
             )
         if not self.heeds_location:
-            parts.append("takes chroma to lie midway (PyAV: where the stream says)")
+            parts.append("ignores where chroma samples lie (PyAV: as the stream says)")
         return " and ".join(parts) or "converts as PyAV does"
 
 

@@ -90,7 +90,8 @@ def torchcodec_versions() -> dict[str, str]:
     """Returns the versions of torchcodec, torch, and the FFmpeg that torchcodec has loaded."""
     versions = {"torchcodec": version("torchcodec"), "torch": version("torch")}
     # Not public: release 0.13 has it, another may not.
-    of_ffmpeg = getattr(torchcodec._core, "get_ffmpeg_library_versions", dict)
+    core = getattr(torchcodec, "_core", None)
+    of_ffmpeg = getattr(core, "get_ffmpeg_library_versions", dict)
     for library, number in of_ffmpeg().items():
         words = number if isinstance(number, str) else ".".join(map(str, number))
         versions[library.removesuffix("_version")] = words

@@ -198,9 +198,9 @@ class Colors:
     num_agreeing: int = 1
 
 
-MIDWAY = (
-    "torchcodec converts with SWS_BICUBIC (PyAV: SWS_BILINEAR) and takes chroma to lie midway "
-    "(PyAV: where the stream says)"
+BICUBIC = (
+    "torchcodec converts with SWS_BICUBIC (PyAV: SWS_BILINEAR) and ignores where chroma samples "
+    "lie (PyAV: as the stream says)"
 )
 AV1_FULL = (
     "-vf scale=out_range=pc,format=yuv420p -color_range pc -c:v libsvtav1 -preset 10 "
@@ -249,7 +249,7 @@ COLORS = [
         says=("yuv420p10le", "untagged", "untagged"),
         pair=("torchcodec", "video_reader"),
         scales=("flags=bicubic", "flags=area"),
-        why=MIDWAY + ", and video_reader is not explained (nearest: ",
+        why=BICUBIC + ", and video_reader is not explained (nearest: ",
         num_agreeing=0,
     ),
 ]
@@ -286,7 +286,7 @@ def test_pyav_and_torchcodec_differ_in_ten_bits_by_filter_and_place_of_chroma(
     level, _, _ = compared([job_of(tmp_path, [planned(path)], ALL[:2])])
     (pair,) = level.pairs
     assert pair.num_equal_images == 0
-    assert pair.why == f"{MIDWAY} (1 of 1 images looked into)"
+    assert pair.why == f"{BICUBIC} (1 of 1 images looked into)"
 
 
 @pytest.mark.slow
