@@ -49,7 +49,14 @@ from train_shards.ledger import encode_ledger, ledger_dtype
 from train_shards.manifest import Settings, ShardEntry
 from train_shards.storage import atomic_file, write_atomic
 
-__all__ = ["ShardJob", "decoded_pictures", "frames_of", "row_members", "run_shard_task"]
+__all__ = [
+    "ShardJob",
+    "decoded_pictures",
+    "frames_of",
+    "planned_table",
+    "row_members",
+    "run_shard_task",
+]
 
 _REPORT_IMAGES = 100
 
@@ -127,16 +134,14 @@ def decoded_pictures(
         InfraError: it is no longer the file that was planned.
     """
     span = planned.episode.videos[camera]
-    planned_input = next(i for i in planned.inputs if i.path == span.path)
-    check_unchanged(root, planned_input)
     try:
-        table = read_frame_table(root / span.path, span.stream_index)
-        check_unchanged(root, planned_input, digest=table.digest)
+        table = planned_table(root, planned, camera)
         with open_video(root / span.path, table) as decoder:
             for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
                 yield rank - span.start, picture
     except MediaError as error:
-        check_unchanged(root, planned_input)  # a vanished file is not a broken one
+        # A vanished file is not a broken one.
+        check_unchanged(root, planned.video_input(camera))
         problem, expected, got = error.args
         raise episode_error(
             planned.episode.episode_index, span.path, problem, expected, got, camera
@@ -175,6 +180,20 @@ def row_members(
             values = column.flatten().to_numpy().reshape(len(column), -1)  # (T, n)
             for frame in frames:
                 yield frame, field, _npy_bytes(values[frame])
+
+
+def planned_table(root: Path, planned: PlannedEpisode, camera: str) -> FrameTable:
+    """Returns the frame table of one camera's video, which is still the file that was planned.
+
+    Raises:
+        MediaError: it cannot be read.
+        InfraError: it is no longer the file that was planned.
+    """
+    span, planned_input = planned.episode.videos[camera], planned.video_input(camera)
+    check_unchanged(root, planned_input)
+    table = read_frame_table(root / span.path, span.stream_index)
+    check_unchanged(root, planned_input, digest=table.digest)
+    return table
 
 
 def _add_images(

@@ -74,6 +74,11 @@ class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
     split: str
     inputs: list[InputFile]
 
+    def video_input(self, camera: str) -> InputFile:
+        """Returns a camera's video as it was when the plan was made."""
+        path = self.episode.videos[camera].path
+        return next(planned for planned in self.inputs if planned.path == path)
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One generation: what should be made."""

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from predecode.errors import UserError
+from predecode.video import pyav, video_reader
 from predecode.video.decoder import Decoder
 from predecode.video.packets import FrameTable
+from predecode.video.probe import library_versions
 from predecode.video.pyav import PyavDecoder
 from predecode.video.video_reader import VideoReaderDecoder, WorkerError, start_worker
 
@@ -21,6 +23,7 @@ __all__ = [
     "BACKENDS",
     "STORING_BACKEND",
     "OpenDecoder",
+    "backend_versions",
     "choose_backend",
     "choose_backends",
     "load_backend",
@@ -126,6 +129,25 @@ def load_backend(name: str, pythons: Mapping[str, str] | None = None) -> OpenDec
         advice = _HELP_TORCHCODEC if name == "torchcodec" else _HELP_VIDEO_READER
         raise UserError(f"decoder {name!r}: cannot be loaded: {reason}. {advice}") from error
     return PyavDecoder
+
+
+def backend_versions(
+    name: str, pythons: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], str]:
+    """Returns the versions of what decodes in a backend, and its conversion to RGB in words.
+
+    Raises:
+        UserError: as ``load_backend``.
+    """
+    load_backend(name, pythons)
+    if name == "torchcodec":
+        from predecode.video import torchcodec
+
+        return torchcodec.torchcodec_versions(), torchcodec.CONVERSION
+    if name == "video_reader":
+        python = (pythons or {}).get(name, sys.executable)
+        return video_reader.worker_versions(python), video_reader.CONVERSION
+    return library_versions(), pyav.CONVERSION
 
 
 def _check_pythons(pythons: Mapping[str, str]) -> None:

@@ -27,6 +27,6 @@ def probe_picture() -> NDArray[np.uint8]:
 def library_versions() -> dict[str, str]:
     """Returns the versions of av and of the libraries in it that touch pixels."""
     versions = {"av": av.__version__}
-    for library in ("libavcodec", "libavformat", "libswscale"):
+    for library in ("libavcodec", "libavformat", "libavutil", "libswscale"):
         versions[library] = ".".join(str(part) for part in av.library_versions[library])
     return versions

@@ -23,7 +23,13 @@ from predecode.video.container import demux, open_video
 from predecode.video.decoder import SequentialDecoder
 from predecode.video.packets import FrameTable
 
-__all__ = ["PyavDecoder"]
+__all__ = ["CONVERSION", "PyavDecoder"]
+
+CONVERSION = (
+    "sws_scale_frame with SWS_BILINEAR, one thread; matrix and range by the frame's tags, BT.601 "
+    "and limited where it has none"
+)
+"""Source: PyAV 18, ``VideoReformatter.reformat``."""
 
 ERR_DETECT = {"h264": "crccheck"}
 """libav's strictness by codec, the strictest under which it decodes sound files.

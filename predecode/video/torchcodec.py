@@ -4,9 +4,11 @@ Importing this file imports torch and torchcodec, which needs FFmpeg's shared li
 """
 
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torchcodec
 from numpy.typing import NDArray
 from torchcodec import Frame
 from torchcodec.decoders import VideoDecoder
@@ -15,7 +17,13 @@ from predecode.errors import MediaError
 from predecode.video.decoder import Decoder, rank_at
 from predecode.video.packets import FrameTable
 
-__all__ = ["TorchcodecDecoder"]
+__all__ = ["CONVERSION", "TorchcodecDecoder", "torchcodec_versions"]
+
+CONVERSION = (
+    "width a multiple of 32: sws_scale without flags, told the matrix but not the range (full in "
+    "the formats yuvj… only); other widths: a libavfilter graph that converts by the frame's tags"
+)
+"""Source: torchcodec 0.13, ``_core``: CpuDeviceInterface.cpp, SwScale.cpp, FFMPEGCommon.cpp."""
 
 RESOLUTION_S = Fraction(1, 10**9)
 """torchcodec tells ``pts * time_base`` as a float of 53 bits: exact to 1 ns for 100 days."""
@@ -76,6 +84,18 @@ class TorchcodecDecoder(Decoder):
             for earlier in range(first, rank):
                 self._decoder.get_frame_at(earlier)
             return self._decoder.get_frame_at(rank)
+
+
+def torchcodec_versions() -> dict[str, str]:
+    """Returns the versions of torchcodec, torch, and the FFmpeg that torchcodec has loaded."""
+    versions = {"torchcodec": version("torchcodec"), "torch": version("torch")}
+    # Not public: release 0.13 has it, another may not.
+    core = getattr(torchcodec, "_core", None)
+    of_ffmpeg = getattr(core, "get_ffmpeg_library_versions", dict)
+    for library, number in of_ffmpeg().items():
+        words = number if isinstance(number, str) else ".".join(map(str, number))
+        versions[library.removesuffix("_version")] = words
+    return versions
 
 
 def _line(error: Exception) -> str:

@@ -25,7 +25,13 @@ from predecode.errors import MediaError
 from predecode.video.decoder import SequentialDecoder, rank_at
 from predecode.video.packets import FrameTable
 
-__all__ = ["VideoReaderDecoder", "WorkerError", "start_worker"]
+__all__ = ["CONVERSION", "VideoReaderDecoder", "WorkerError", "start_worker", "worker_versions"]
+
+CONVERSION = (
+    "torchvision's sws_scale with SWS_AREA, never told a matrix or a range: BT.601, full range in "
+    "the formats yuvj… only"
+)
+"""Source: torchvision, ``csrc/io/decoder``: video_stream.cpp, video_sampler.cpp."""
 
 RESOLUTION_S = Fraction(1, 10**6)
 """torchvision counts time in microseconds. Source: its ``video.cpp``, pts times 1e-6."""
@@ -38,6 +44,7 @@ WIDTH_STEP_PX = 16
 184, 200 pixels), which ends the worker at best, or leaves the last columns empty."""
 
 STOP_TIMEOUT_S = 5
+_NO_HANDLE = -1
 _WORKER = Path(__file__).with_name("video_reader_worker.py")
 
 
@@ -138,10 +145,21 @@ def start_worker(python: str) -> Worker:
     return place[0]
 
 
+def worker_versions(python: str) -> dict[str, str]:
+    """Returns the versions of an interpreter and of what decodes in it.
+
+    Raises:
+        WorkerError: as ``start_worker``.
+    """
+    answer, _ = start_worker(python).ask("versions", _NO_HANDLE)
+    versions: dict[str, str] = answer["versions"]
+    return versions
+
+
 class VideoReaderDecoder(SequentialDecoder[int]):
     """A ``Decoder`` on ``video_reader``; damage that FFmpeg conceals goes unnoticed.
 
-    Its conversion to RGB takes every video for BT.601, whatever the file says.
+    Its conversion to RGB takes every video for BT.601, whatever the file says; see ``CONVERSION``.
     """
 
     def __init__(self, python: str, path: Path, table: FrameTable | None = None) -> None:

@@ -5,11 +5,16 @@ project. ``video_reader.py`` is the other end: a request is a line of JSON, so i
 ``num_bytes`` of pixels may follow.
 """
 
+import ctypes
 import json
 import os
+import re
 import sys
+from pathlib import Path
 from typing import Any, BinaryIO
 
+_MAPS = Path("/proc/self/maps")
+_LIBRARY = re.compile(r"(/\S*/lib(avcodec|avformat|avutil|swscale)\b\S*)")
 _FAILURES = (RuntimeError, ValueError, OSError, KeyError)
 
 
@@ -25,6 +30,8 @@ class _File:
 
 def _answer(files: dict[int, _File], request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Does what is asked; returns the answer and pixels."""
+    if request["do"] == "versions":
+        return {"versions": _versions()}, b""
     handle: int = request["handle"]
     if request["do"] == "open":
         files[handle] = _File(request["path"], request["stream_index"])
@@ -43,6 +50,23 @@ def _answer(files: dict[int, _File], request: dict[str, Any]) -> tuple[dict[str,
     # ``pixels`` of the picture that ``next`` told of: (3, H, W) uint8, sent as (H, W, 3).
     data = file.picture.permute(1, 2, 0).contiguous().numpy()
     return {"height": data.shape[0], "width": data.shape[1]}, data.tobytes()
+
+
+def _versions() -> dict[str, str]:
+    """Of Python, torch and torchvision, and of FFmpeg's libraries that Linux says are mapped."""
+    import torch
+    import torchvision
+
+    versions = {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+    mapped = _LIBRARY.findall(_MAPS.read_text()) if _MAPS.exists() else []
+    for path, name in sorted(set(mapped), key=lambda found: found[1]):
+        number = getattr(ctypes.CDLL(path), f"{name}_version")()
+        versions[f"lib{name}"] = f"{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    return versions
 
 
 def _send(pipe: BinaryIO, answer: dict[str, Any], pixels: bytes = b"") -> None:

@@ -14,6 +14,7 @@ PREDECODE = [
     "verification.samples", "verification.tables", "verification.draw",
     "verification.structure", "verification.shard", "verification.pictures",
     "verification.image_difference",
+    "verification.backends", "verification.backend_matrix", "verification.agreement",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
     "online", "canary", "open_episodes", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
@@ -22,8 +23,8 @@ PREDECODE = [
     "sources.sample", "sources.sample_annotations", "sources.sample_metadata",
     "sources.sample_tables", "sources.sample_video", "sources.sample_pictures",
     "sources.sample_layout", "sources.barcode",
-    "probe", "video.ssim", "video.probe", "video.backends",
-    "video.video_reader", "video.video_reader_worker", "video.torchcodec",
+    "probe", "video.ssim", "video.backends", "video.probe",
+    "video.video_reader", "video.video_reader_worker", "video.torchcodec", "video.conversions",
     "video.pyav", "video.decoder", "video.packets", "video.mp4_tables", "video.matroska_size",
     "video.container",
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
@@ -52,6 +53,7 @@ DOORS = {
     "av": [
         "predecode/sources/sample_video.py",
         "predecode/video/container.py",
+        "predecode/video/conversions.py",
         "predecode/video/packets.py",
         "predecode/video/probe.py",
         "predecode/video/pyav.py",
@@ -129,4 +131,14 @@ def test_the_reading_side_knows_no_decoder() -> None:
 def test_the_worker_under_another_python_needs_nothing_of_ours() -> None:
     path = modules()["predecode.video.video_reader_worker"]
     roots = {name.split(".")[0] for name in imports_of(path)}
-    assert roots == {"json", "os", "sys", "typing", "torch", "torchvision"}
+    assert roots == {
+        "ctypes",
+        "json",
+        "os",
+        "pathlib",
+        "re",
+        "sys",
+        "typing",
+        "torch",
+        "torchvision",
+    }
