@@ -49,6 +49,11 @@ class BackendsJob(msgspec.Struct, frozen=True, kw_only=True):
     pythons: dict[str, str] = {}
     """Decoder -> interpreter that has it."""
 
+    @property
+    def num_frames(self) -> int:
+        """Frames of the camera that has most, summed over episodes."""
+        return sum(max(map(len, frames.values()), default=0) for _, frames in self.episodes)
+
 
 class PairKey(NamedTuple):
     """Two decoders on one camera."""

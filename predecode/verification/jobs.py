@@ -13,6 +13,7 @@ from predecode.manifest import Finished
 from predecode.output import finished_generations, jobs_of, load_plans
 from predecode.pipeline import ShardJob
 from predecode.planning import PlannedEpisode
+from predecode.verification.backends import BackendsJob
 from predecode.verification.draw import draw_samples
 from predecode.verification.pictures import VerifyJob
 from predecode.verification.samples import SamplesJob
@@ -52,6 +53,8 @@ class Jobs(NamedTuple):
     shards: list[VerifyJob]
     tables: list[TableJob]
     samples: list[SamplesJob]
+    backends: list[BackendsJob]
+    """None unless there are several decoders."""
 
 
 def make_jobs(
@@ -96,6 +99,7 @@ def make_jobs(
             )
             for number, (split, part) in enumerate(samples)
         ],
+        backends=[_backends_job(job, asked) for job in shards if len(asked.backends) > 1],
     )
 
 
@@ -171,6 +175,25 @@ def _shard_jobs(
                 pythons=asked.pythons,
                 min_psnr_db=asked.min_psnr_db,
             )
+
+
+def _backends_job(job: VerifyJob, asked: Asked) -> BackendsJob:
+    """The frames that a shard's job decodes again, by all decoders."""
+    frames: dict[int, list[int]] = {}
+    for samples in job.chosen(job.expected_samples()).values():
+        for episode_index, frame in samples:
+            frames.setdefault(episode_index, []).append(frame)
+    return BackendsJob(
+        name=f"compare decoders on {job.shard.name}",
+        root=job.shard.root,
+        episodes=[
+            (planned, dict.fromkeys(job.shard.settings.camera_names, sorted(own)))
+            for planned in job.shard.episodes
+            if (own := frames.get(planned.episode.episode_index))
+        ],
+        backends=list(asked.backends),
+        pythons=asked.pythons,
+    )
 
 
 def _table_jobs(

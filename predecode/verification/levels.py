@@ -14,6 +14,7 @@ from predecode.errors import DataError, EpisodeFault, InfraError, UserError
 from predecode.manifest import faults_of
 from predecode.output import finished_generations, load_plans
 from predecode.progress import Display
+from predecode.verification.backends import backends_level, compare_backends
 from predecode.verification.image_difference import ImageDifference
 from predecode.verification.jobs import Asked, Jobs, make_jobs
 from predecode.verification.page import ImagePair
@@ -160,15 +161,21 @@ def _run_levels(
 
     display.phase("comparing tables", "tables", len(jobs.tables))
     tables = run(verify_table, jobs.tables)
-    display.phase(
-        "decoding anew", "frames", _num_frames(jobs.shards),
-        parts_per_step=len(manifest.settings.cameras),
-    )  # fmt: skip
+    num_cameras = len(manifest.settings.cameras)
+    num_frames = _num_frames(jobs.shards)
+    display.phase("decoding anew", "frames", num_frames, parts_per_step=num_cameras)
     shards = run(verify_shard, jobs.shards)
     report.structure = _structure(manifest)
     report.frames = _frames(shards, manifest, asked)
     display.phase("comparing items", "items", sum(len(job.samples) for job in jobs.samples))
     report.samples = _samples(run(verify_samples, jobs.samples), tables)
+    if jobs.backends:
+        num_frames = sum(job.num_frames for job in jobs.backends)
+        display.phase("comparing decoders", "frames", num_frames, parts_per_step=num_cameras)
+        verdicts = run(compare_backends, jobs.backends)
+        report.backends, findings = backends_level(asked.backends, asked.pythons, verdicts)
+        # These hold what the jobs found, too.
+        report.findings = [f for f in report.findings if f.level != "backends"] + findings
 
 
 def _worst(report: Report, jobs: Sequence[VerifyJob]) -> Iterator[ImagePair]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from predecode.progress import format_bytes
+from predecode.verification.backend_matrix import matrix_lines
 from predecode.verification.image_difference import EQUAL_PSNR_DB
 from predecode.verification.report import CameraFigures, FramesLevel, Report, SamplesLevel
 
@@ -23,6 +24,8 @@ def report_lines(report: Report) -> Iterator[str]:
         yield from _frames(report.frames)
     if report.samples is not None:
         yield from _samples(report.samples)
+    if report.backends is not None:
+        yield from matrix_lines(report.backends)
     for finding in report.findings[:_MOST_FINDINGS]:
         yield str(finding)
     if len(report.findings) > _MOST_FINDINGS:
