@@ -23,10 +23,14 @@ __all__ = [
     "SourceSurvey",
     "StreamFormat",
     "StructureLevel",
+    "capped",
 ]
 
 REPORT_VERSION = 1
 """Grows when a field changes its meaning or goes; new fields may come without."""
+
+MOST_FINDINGS = 20
+"""Of one job: a shard that is wrong throughout needs no 8192 lines."""
 
 Level = Literal["structure", "frames", "samples", "backends", "source"]
 
@@ -208,3 +212,19 @@ class Report(msgspec.Struct, kw_only=True):
     """Episodes that the output lacks, and why."""
     unchecked: str = ""
     """Why not all that was asked for could be looked at."""
+
+
+def capped(findings: list[Finding]) -> list[Finding]:
+    """Returns the first findings of one job, and in place of too many others how many they are."""
+    kept, rest = findings[:MOST_FINDINGS], findings[MOST_FINDINGS:]
+    if rest:
+        more = Finding(
+            kind="more",
+            where=rest[0].where,
+            expected="none",
+            got=f"{len(rest)} more like these",
+            level=rest[0].level,
+            is_fault=any(finding.is_fault for finding in rest),
+        )
+        kept = [*kept, more]
+    return kept

@@ -18,7 +18,7 @@ from predecode.images.resize import resize_with_pad
 from predecode.online import OnlineDataset
 from predecode.sources.tables import TASK_INFO
 from predecode.verification.image_difference import ImageDifference
-from predecode.verification.report import Finding
+from predecode.verification.report import Finding, capped
 from train_shards.b1k_state import SOURCE_STATE_DIM, policy_state
 from train_shards.codec import is_lossless
 from train_shards.dataset import IMAGE_KEY, ShardDataset
@@ -88,6 +88,7 @@ def verify_samples(job: SamplesJob, report: Callable[[int], None]) -> SamplesVer
             for stored, fresh in both:
                 _compare(job, stored, fresh, verdict)
                 report(1)
+    verdict.findings = capped(verdict.findings)
     return verdict
 
 

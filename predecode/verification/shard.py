@@ -24,15 +24,12 @@ from predecode.verification.pictures import (
     check_pictures,
     member_bytes,
 )
-from predecode.verification.report import Finding
+from predecode.verification.report import MOST_FINDINGS, Finding, capped
 from train_shards.format import format_key
 from train_shards.ledger import decode_ledger
 from train_shards.storage import sha256_of_file
 
 __all__ = ["ShardVerdict", "verify_shard"]
-
-_MOST_FINDINGS = 20
-"""A shard that is wrong throughout needs no 8192 lines."""
 
 
 class ShardVerdict(msgspec.Struct, kw_only=True):
@@ -78,11 +75,7 @@ def verify_shard(job: VerifyJob, report: Callable[[int], None]) -> ShardVerdict:
             chosen = {reason: len(s) for reason, s in job.chosen(shard.order).items()}
     else:
         found("missing-file", "", f"{job.entry.num_bytes} bytes", "no file")
-    if len(findings) > _MOST_FINDINGS:
-        more = f"{len(findings) - _MOST_FINDINGS + 1} more like these"
-        findings[_MOST_FINDINGS - 1 :] = []
-        found("more", "", "no finding", more)
-    return ShardVerdict(findings=findings, chosen=chosen, cameras=cameras)
+    return ShardVerdict(findings=capped(findings), chosen=chosen, cameras=cameras)
 
 
 def _check_ledger(shard: VerifiedShard) -> NDArray[np.void] | None:
@@ -100,9 +93,9 @@ def _check_ledger(shard: VerifiedShard) -> NDArray[np.void] | None:
         path.read_bytes(), len(settings.fields), len(settings.cameras), where=entry.ledger
     )
     listed = list(zip(rows["episode_index"].tolist(), rows["frame_index"].tolist(), strict=True))
-    for sample in sorted(set(shard.order) - set(listed))[:_MOST_FINDINGS]:
+    for sample in sorted(set(shard.order) - set(listed))[:MOST_FINDINGS]:
         shard.found("keys", format_key(*sample), "in the shard, as planned", "not in its ledger")
-    for sample in sorted(set(listed) - set(shard.order))[:_MOST_FINDINGS]:
+    for sample in sorted(set(listed) - set(shard.order))[:MOST_FINDINGS]:
         shard.found("keys", format_key(*sample), "not in this shard's plan", "in its ledger")
     return rows if listed == shard.order else None
 
@@ -158,7 +151,7 @@ def _check_members(shard: VerifiedShard, rows: NDArray[np.void] | None) -> bool:
                 kind, name.split(".")[0], "each planned member once", f"{count} more {name}"
             )
         missing = Counter(expected) - Counter(names)
-        for name in [name for name in expected if name in missing][:_MOST_FINDINGS]:
+        for name in [name for name in expected if name in missing][:MOST_FINDINGS]:
             shard.found("missing-member", name.split(".")[0], name, "nothing")
         if Counter(names) == Counter(expected):
             first = next(i for i, name in enumerate(names) if name != expected[i])

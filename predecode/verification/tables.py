@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from predecode.errors import EpisodeError
 from predecode.lowdim_task import LowdimJob, read_table
-from predecode.verification.report import Finding
+from predecode.verification.report import Finding, capped
 from train_shards.format import format_key
 from train_shards.lowdim import column_views
 from train_shards.manifest import LowdimEntry
@@ -62,6 +62,7 @@ def verify_table(job: TableJob, report: Callable[[int], None]) -> TableVerdict:
         except (pa.ArrowException, ValueError) as error:
             verdict.findings.append(_finding(job, "", "an Arrow table file", error))
     report(1)
+    verdict.findings = capped(verdict.findings)
     return verdict
 
 
