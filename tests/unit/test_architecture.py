@@ -10,7 +10,10 @@ ROOT = Path(__file__).parents[2]
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
     "__main__", "cli",
-    "verification.structure", "verification.shard", "verification.pictures", "verification.report",
+    "verification.structure", "verification.shard", "verification.pictures",
+    "verification.source", "verification.b1k_check", "verification.annotation_check",
+    "verification.table_survey", "verification.video_survey", "verification.source_findings",
+    "verification.report",
     "online", "canary", "open_episodes", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
