@@ -16,7 +16,9 @@ more                  how many findings were left out: of an episode beyond 20, 
 A fault (F) makes ``predecode run`` leave the episode out, or an item wrong; a remark (R) neither.
 
 Cost: headers, packet tables, ids and times; of the content only annotations and per-episode
-metadata. On one core of a machine with the files in its page cache COST
+metadata (published: 1.9 MB an episode, the larger part of what is read). With the files in memory
+37 ms of one core for an episode of 12,000 frames and three cameras, 8 ms for one of 450; two thirds
+of it are the packet tables.
 """
 
 from collections import defaultdict
@@ -71,7 +73,7 @@ class SurveyJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SurveyedEpisode(msgspec.Struct, frozen=True, kw_only=True):
-    """What tells an episode from the others of the set; a few hundred bytes."""
+    """What tells an episode from the others of the set; less than 1 kB."""
 
     episode_index: int
     num_frames: int
