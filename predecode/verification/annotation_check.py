@@ -110,7 +110,7 @@ def check_annotation(
         entries = value.get(name, [])
         findings += _check_entries(entries, kind, note)
         findings += _check_ranges(entries, kind, note, episode.num_frames)
-        findings += _check_coverage(entries, kind, remark, (episode.num_frames, valid))
+        findings += _check_coverage(entries, kind, remark, episode.num_frames, valid)
     return findings
 
 
@@ -170,10 +170,10 @@ def _check_coverage(
     entries: list[Any],
     kind: str,
     remark: "partial[Finding]",
-    limits: tuple[int | None, _Range | None],
+    num_frames: int | None,
+    valid: _Range | None,
 ) -> Iterator[Finding]:
     """What of the episode carries no label, or several."""
-    num_frames, valid = limits
     ranges = [pair for pair in _ranges(entries) if pair[0] < pair[1]]
     if not ranges:
         return

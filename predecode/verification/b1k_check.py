@@ -12,7 +12,7 @@ id-rule             R the task is not ``episode_index // 10000``; the sentence d
 unknown-file        R files below data/, videos/ and annotations/ that no episode names
 =================== = ==========================================================================
 
-An episode; ``predecode run`` opens none of these files but the annotation:
+An episode; ``predecode run`` makes its pictures and rows without these files:
 
 =================== = ==========================================================================
 missing-file        R no annotation though another episode of the task has one; no metadata file or
@@ -42,18 +42,13 @@ from predecode.verification.annotation_check import check_annotation
 from predecode.verification.report import Finding
 from predecode.verification.source_findings import counted, episode_key, noting
 
-__all__ = [
-    "ANNOTATION",
-    "EPISODE_METADATA",
-    "check_metadata",
-    "check_others",
-    "missing_others",
-    "other_files",
-]
+__all__ = ["check_metadata", "check_others", "missing_others", "other_files"]
 
-ANNOTATION = "annotation"
-EPISODE_METADATA = "episode metadata"
-_TEMPLATES = {ANNOTATION: "annotation_path", EPISODE_METADATA: "metainfo_path"}
+_ANNOTATION = "annotation"
+_EPISODE_METADATA = "episode metadata"
+_TEMPLATES = {_ANNOTATION: "annotation_path", _EPISODE_METADATA: "metainfo_path"}
+_IDS_PER_TASK = 10000
+"""Source: the published ids; the trainer's reader takes an episode's task from its id."""
 _FOLDERS = ("data", "videos", "annotations")
 _LISTED = 3
 
@@ -100,11 +95,11 @@ def check_others(
             continue
         present[kind] = ""
         note = noting(path, episode)
-        if kind == ANNOTATION:
+        if kind == _ANNOTATION:
             findings += _check_annotation(file, path, episode, task_names)
         elif file.stat().st_size == 0:
             findings.append(note(kind="empty-file", expected=kind, got="0 bytes", is_fault=False))
-        elif kind == EPISODE_METADATA:
+        elif kind == _EPISODE_METADATA:
             data = file.read_bytes()
             present[kind] = xxhash.xxh3_128_hexdigest(data)
             expected, got = f"num_samples {episode.num_frames}", ""
@@ -148,21 +143,21 @@ def missing_others(source: B1kSource, present: dict[int, dict[str, str]]) -> Ite
             number = num_with[kind, _task_of(kind, episode)]
             note = noting(path, episode)
             if kind not in has and number:
-                of = " of the task" if kind == ANNOTATION else ""
-                expected = f"{kind}, as {counted(number, 'episode')}{of} have"
+                of = " of the task" if kind == _ANNOTATION else ""
+                expected = f"{kind}, there for {counted(number, 'episode')}{of}"
                 yield note(kind="missing-file", expected=expected, got="no file", is_fault=False)
             elif digest := has.get(kind):
                 other = first_with.setdefault(digest, path)
                 if other != path:
                     got = f"the bytes of {other}"
                     yield note(
-                        kind="duplicate-metadata", expected="its own", got=got, is_fault=False
+                        kind="duplicate-metadata", expected="its own file", got=got, is_fault=False
                     )
 
 
 def _task_of(kind: str, episode: Episode) -> int:
     """Annotations came task by task; the rest is there for a whole set or not."""
-    return episode.task_index if kind == ANNOTATION else -1
+    return episode.task_index if kind == _ANNOTATION else -1
 
 
 def check_metadata(source: B1kSource) -> Iterator[Finding]:
@@ -179,10 +174,10 @@ def check_metadata(source: B1kSource) -> Iterator[Finding]:
     yield from _check_totals(source, num_tasks=len(rows))
     sentences = {row["task"] for row in rows}
     strangers = [e for e in source.episodes if e.task not in sentences]
-    misplaced = [e for e in source.episodes if e.task_index != e.episode_index // 10000]
+    misplaced = [e for e in source.episodes if e.task_index != e.episode_index // _IDS_PER_TASK]
     for kind, expected, episodes in (
         ("unknown-task", "sentences of meta/tasks.jsonl", strangers),
-        ("id-rule", "ids of task_index * 10000 and more", misplaced),
+        ("id-rule", "task_index episode_index // 10000", misplaced),
     ):
         if episodes:
             got = f"{counted(len(episodes), 'other')}: {_first(_named(episodes))}"

@@ -19,6 +19,7 @@ figures tell them.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -58,17 +59,16 @@ def survey_video(
         frames, file = read_video(root, episode, camera)
     except EpisodeError as error:
         return None, [fault_finding("unreadable-video", error.fault)]
-    ticks = frames.pts[episode.videos[camera].start :]
-    step, usual_step = _steps(episode, frames, ticks)
-    deviation = time_deviation(ticks, step)
-    missing = _missing_frames(ticks, usual_step)
-    findings = _check_keyframe(episode, camera, frames)
-    findings += _check_count(episode, camera, frames, int(missing.sum()))
-    findings += _check_times(episode, camera, (ticks, step, deviation), missing)
-    largest = Fraction(int(np.abs(deviation).max()), step.denominator)
+    times = _times(episode, camera, frames)
+    findings = [
+        *_check_keyframe(episode, camera, frames),
+        *_check_count(episode, camera, frames, int(times.missing.sum())),
+        *_check_times(episode, camera, times),
+    ]
+    largest = Fraction(int(np.abs(times.deviation).max()), times.step.denominator)
     figures = CameraSurvey(
         num_videos=1,
-        num_frames=len(ticks),
+        num_frames=len(times.ticks),
         num_bytes=file.num_bytes,
         keyframe_gaps=_keyframe_gaps(frames, episode.videos[camera].start),
         largest_jitter_ticks=-(-largest.numerator // largest.denominator),
@@ -88,27 +88,31 @@ def merge_cameras(left: CameraSurvey, right: CameraSurvey) -> CameraSurvey:
     )
 
 
-def _steps(
-    episode: Episode, frames: FrameTable, ticks: NDArray[np.int64]
-) -> tuple[Fraction, Fraction]:
-    """Ticks a frame: of the grid that jitter is measured on, and of a usual step.
+class _Times(NamedTuple):
+    """When the pictures of an episode are shown; arrays ``(n,)``, one element a picture."""
 
-    Where the metadata name no frame rate, the grid runs evenly from the first picture to the last.
-    """
+    ticks: NDArray[np.int64]
+    step: Fraction
+    """Ticks a frame of the grid that pictures are held against."""
+    deviation: NDArray[np.int64]
+    """See ``time_deviation``."""
+    missing: NDArray[np.int64]
+    """How many frames have no picture between this picture and the one before it."""
+
+
+def _times(episode: Episode, camera: str, frames: FrameTable) -> _Times:
+    """Without a frame rate the grid runs evenly to the last picture; a frame is a median step."""
+    ticks = frames.pts[episode.videos[camera].start :]
     if episode.fps is not None:
-        step = frame_step(episode.fps, frames.time_base)
-        return step, step
-    if len(ticks) < 2:
-        return Fraction(1), Fraction(1)
-    even = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1)
-    return even, Fraction(float(np.median(np.diff(ticks))))
-
-
-def _missing_frames(ticks: NDArray[np.int64], step: Fraction) -> NDArray[np.int64]:
-    """``(n,)``: how many frames have no picture between each picture and the one before it."""
-    halves = 2 * np.diff(ticks, prepend=ticks[:1]) * step.denominator
-    whole: NDArray[np.int64] = (halves + step.numerator) // (2 * step.numerator)
-    return np.maximum(whole - 1, 0)
+        step = usual_step = frame_step(episode.fps, frames.time_base)
+    elif len(ticks) > 1:
+        step = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1)
+        usual_step = Fraction(float(np.median(np.diff(ticks))))
+    else:
+        step = usual_step = Fraction(1)
+    halves = 2 * np.diff(ticks, prepend=ticks[:1]) * usual_step.denominator
+    rounded = (halves + usual_step.numerator) // (2 * usual_step.numerator)
+    return _Times(ticks, step, time_deviation(ticks, step), np.maximum(rounded - 1, 0))
 
 
 def _keyframe_gaps(frames: FrameTable, start: int) -> dict[int, int]:
@@ -117,71 +121,56 @@ def _keyframe_gaps(frames: FrameTable, start: int) -> dict[int, int]:
     return dict(sorted(Counter(gaps.tolist()).items()))
 
 
-def _check_keyframe(episode: Episode, camera: str, frames: FrameTable) -> list[Finding]:
+def _check_keyframe(episode: Episode, camera: str, frames: FrameTable) -> Iterator[Finding]:
     span = episode.videos[camera]
     try:
         frames.governing_keyframe(span.start)
     except MediaError as error:
         _, expected, got = error.args
-        note = noting(span.path, episode)
-        return [note(kind="first-keyframe", expected=expected, got=got)]
-    return []
+        yield noting(span.path, episode)(kind="first-keyframe", expected=expected, got=got)
 
 
 def _check_count(
     episode: Episode, camera: str, frames: FrameTable, num_in_gaps: int
-) -> list[Finding]:
+) -> Iterator[Finding]:
     span = episode.videos[camera]
     if episode.num_frames is None:
-        return []
+        return
     try:
         check_count(episode, camera, frames, episode.num_frames)
     except EpisodeError as error:
-        fault = error.fault
-        pictures = len(frames.pts) - span.start
-        at_end = episode.num_frames - pictures - num_in_gaps
+        at_end = episode.num_frames - (len(frames.pts) - span.start) - num_in_gaps
         places = [f"{num_in_gaps} missing in gaps"] if num_in_gaps else []
         places += [f"{at_end} missing at the end"] if at_end > 0 else []
-        got = ", ".join([fault.got, *places])
-        return [noting(span.path, episode)(kind="pictures", expected=fault.expected, got=got)]
-    return []
+        got = ", ".join([error.fault.got, *places])
+        yield noting(span.path, episode)(kind="pictures", expected=error.fault.expected, got=got)
 
 
-def _check_times(
-    episode: Episode,
-    camera: str,
-    grid: tuple[NDArray[np.int64], Fraction, NDArray[np.int64]],
-    missing: NDArray[np.int64],
-) -> list[Finding]:
+def _check_times(episode: Episode, camera: str, times: _Times) -> Iterator[Finding]:
     """Gaps, and what is off the grid beside them; one tick off is within tolerance."""
-    ticks, step, deviation = grid
+    ticks, step, deviation, missing = times
     has_grid = episode.fps is not None
-    note, findings = noting(episode.videos[camera].path, episode), []
-    gaps = np.flatnonzero(missing)
-    if len(gaps):
+    note = noting(episode.videos[camera].path, episode)
+    gaps = np.flatnonzero(missing).tolist()
+    if gaps:
         places = [
             f"{missing[rank] + 1} frames from picture {rank - 1} to {rank}"
-            for rank in gaps[:_LISTED_GAPS].tolist()
+            for rank in gaps[:_LISTED_GAPS]
         ]
         more = [f"{len(gaps) - _LISTED_GAPS} more"] if len(gaps) > _LISTED_GAPS else []
-        findings.append(
-            note(
-                kind="pts-gap",
-                expected="a picture at each frame's time",
-                got=f"{counted(len(gaps), 'gap')}: {', '.join([*places, *more])}",
-                is_fault=has_grid and bool((np.abs(deviation) > step.denominator).any()),
-            )
+        yield note(
+            kind="pts-gap",
+            expected="a picture at each frame's time",
+            got=f"{counted(len(gaps), 'gap')}: {', '.join([*places, *more])}",
+            is_fault=has_grid and bool((np.abs(deviation) > step.denominator).any()),
         )
     off = np.abs(deviation - np.cumsum(missing) * step.numerator) > step.denominator
     if has_grid and off.any():
         first = int(np.argmax(off))
         frame = first + int(missing[: first + 1].sum())
-        findings.append(
-            note(
-                kind="pts-jitter",
-                expected=f"picture {first} {float(frame * step):g} ticks after the first",
-                got=f"{int(ticks[first] - ticks[0])} ticks; "
-                f"{counted(int(off.sum()), 'picture')} further than a tick from the frame's time",
-            )
+        yield note(
+            kind="pts-jitter",
+            expected=f"picture {first} {float(frame * step):g} ticks after the first",
+            got=f"{int(ticks[first] - ticks[0])} ticks; "
+            f"{counted(int(off.sum()), 'picture')} further than a tick from the frame's time",
         )
-    return findings

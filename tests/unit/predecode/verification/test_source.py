@@ -60,7 +60,7 @@ annotations/task-0049/episode_00490010.json, key ep00490010: remark: annotation-
 annotations/task-0049/episode_00490010.json, key ep00490010: remark: annotation-duration: expected skills within valid_duration [0, 450], got one ends at 490
 annotations/task-0049/episode_00490010.json, key ep00490010: remark: annotation-tail: expected primitives to frame 501, got 11 frames after the last primitive
 annotations/task-0049/episode_00490010.json, key ep00490010: remark: annotation-duration: expected primitives within valid_duration [0, 450], got one ends at 490
-annotations/task-0049/episode_00490040.json, key ep00490040: remark: missing-file: expected annotation, as 1 episode of the task have, got no file
+annotations/task-0049/episode_00490040.json, key ep00490040: remark: missing-file: expected annotation, there for 1 episode of the task, got no file
 """.strip().splitlines()  # noqa: E501
 """What the sample shows on purpose, as published sets do."""
 
@@ -329,18 +329,18 @@ DAMAGE: list[tuple[str, Callable[[Path], None], list[str]]] = [
     ("annotation of another task", edit_json(ANNOTATION, task_name="make pizza"), [
         at(ANNOTATION, "annotation-task: expected task 'turning_on_radio', got 'make pizza'")]),
     ("annotation gone", remove(ANNOTATION), [
-        remark(ANNOTATION, "missing-file: expected annotation, as 2 episodes of the task have, "
+        remark(ANNOTATION, "missing-file: expected annotation, there for 2 episodes of the task, "
                            "got no file")]),
     ("metadata of another episode", copy(METADATA.replace("20.json", "10.json"), METADATA), [
         remark(METADATA, "episode-metadata: expected num_samples 250, got num_samples 120"),
-        remark(METADATA, "duplicate-metadata: expected its own, "
+        remark(METADATA, "duplicate-metadata: expected its own file, "
                          f"got the bytes of {METADATA.replace('20.json', '10.json')}")]),
     ("metadata no JSON", write(METADATA, b"{}"), [
         remark(METADATA, "episode-metadata: expected num_samples 250, got Object missing ")]),
     ("metadata empty", write(METADATA, b""), [
         remark(METADATA, "empty-file: expected episode metadata, got 0 bytes")]),
     ("metadata gone", remove(METADATA), [
-        remark(METADATA, "missing-file: expected episode metadata, as 4 episodes have, "
+        remark(METADATA, "missing-file: expected episode metadata, there for 4 episodes, "
                          "got no file")]),
     ("totals", edit_json("meta/info.json", total_episodes=6, total_frames=1, total_tasks=None), [
         "meta/info.json: remark: totals: expected total_episodes 5, got 6",
@@ -439,11 +439,35 @@ def test_a_whole_copy_is_a_remark(own_root: Path) -> None:
     path = HEAD.replace("20.", "30.")
     assert of_copy(own_root, "duplicate-episode") == [
         (
-            f"{path}, key ep00000030: remark: duplicate-episode: expected its own, "
-            "got videos and table of ep00000020"
+            f"{path}, key ep00000030: remark: duplicate-episode: expected a recording of its own, "
+            "got that of ep00000020"
         )
     ]
     assert of_copy(own_root, "duplicate-video") == of_copy(own_root, "duplicate-table") == []
+
+
+def test_a_whole_copy_with_another_sentence_is_a_fault(own_root: Path) -> None:
+    add_copy(own_root, task="Turn it on, please.")
+    (line,) = of_copy(own_root, "duplicate-episode")
+    assert ", key ep00000030: duplicate-episode: expected a recording of its own" in line
+
+
+def test_a_modality_that_some_episodes_lack_is_told(own_root: Path) -> None:
+    depth = HEAD.replace(".rgb.", ".depth.")
+    for number, data in ((10, b"not looked into"), (20, b"")):
+        path = own_root / depth.replace("20.mp4", f"{number}.mp4")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    found = sorted(set(lines(own_root)) - set(SAMPLE_REMARKS))
+    assert found == [
+        remark(depth, "empty-file: expected observation.images.depth.head, got 0 bytes"),
+        *(
+            f"videos/task-{index // 10000:04d}/observation.images.depth.head/"
+            f"episode_{index:08d}.mp4, key ep{index:08d}: remark: missing-file: "
+            "expected observation.images.depth.head, there for 2 episodes, got no file"
+            for index in (40, 490010, 490040)
+        ),
+    ]
 
 
 def test_copied_videos_with_other_actions_are_faults(own_root: Path) -> None:
@@ -488,7 +512,7 @@ def test_sentences_and_ids_of_another_task_are_remarks(own_root: Path) -> None:
     (own_root / "meta/tasks.jsonl").write_text(rows)
     assert of_copy(own_root, "id-rule") == [
         (
-            "meta/episodes.jsonl: remark: id-rule: expected ids of task_index * 10000 and more, "
+            "meta/episodes.jsonl: remark: id-rule: expected task_index episode_index // 10000, "
             "got 3 others: ep00000010, ep00000020, ep00000040"
         )
     ]
@@ -560,7 +584,7 @@ def test_gaps_and_copies_of_plain_videos_are_remarks_broken_ones_faults(
             "got 1 gap: 4 frames from picture 59 to 60"
         ),
         (
-            "c.mp4, key ep00000002: remark: duplicate-episode: expected its own, "
-            "got videos and table of ep00000001"
+            "c.mp4, key ep00000002: remark: duplicate-episode: expected a recording of its own, "
+            "got that of ep00000001"
         ),
     ]
