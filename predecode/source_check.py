@@ -145,7 +145,7 @@ def read_table_header(root: Path, episode: Episode) -> tuple[pq.FileMetaData, In
     num_bytes = _check_file(path, span.path, episode, None, "a parquet file")
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise episode_error(
             episode.episode_index, span.path, "not readable", "a parquet file", error
         ) from error

@@ -1,13 +1,13 @@
-"""One episode's table, from its footer and its columns of ids and times.
+"""One episode's table, from its footer and its columns of ids, times and actions.
 
 Kinds of findings, all of them faults but ``index-start``, which no reader of ours looks at:
 
 =================== = ==========================================================================
 missing-file        F nothing under the path that the metadata name
 empty-file          F a file of 0 bytes
-unreadable-table    F not parquet, or a column that cannot be read
+unreadable-table    F not parquet, a column that cannot be read, actions with empty cells
 rows                F more or fewer rows than the episode has frames
-columns             F no ``timestamp``, ``observation.state`` or ``action``
+columns             F no ``timestamp``, ``observation.state`` or ``action``, or of another type
 timestamp           F a row that is not at its frame's time, so rows are missing or out of order
 index               F ``index`` does not rise by one
 episode-id          F ``episode_index`` of some row is another episode's
@@ -25,31 +25,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from predecode.errors import EpisodeError
+from predecode.errors import EpisodeError, episode_error
 from predecode.source_check import check_rows, read_table_header
 from predecode.sources.episode import Episode
 from predecode.sources.tables import check_timestamps, read_rows
 from predecode.verification.report import Finding
 from predecode.verification.source_findings import fault_finding, noting
 
-__all__ = ["same_actions", "survey_table"]
+__all__ = ["survey_table"]
 
-_NEEDED = ("timestamp", "observation.state", "action")
+_VECTORS = ("observation.state", "action")
+_NEEDED = ("timestamp", *_VECTORS)
 _IDS = ("index", "episode_index", "task_index")
 
 
 def survey_table(root: Path, episode: Episode) -> tuple[int, str, list[Finding]]:
-    """Returns bytes and outline of an episode's table, and every finding.
+    """Returns bytes of an episode's table, digest of its actions, and every finding.
 
-    Tables of equal outline are alike so far as their footers tell: rows, and for each column but
-    times and ids its bytes and its least and largest value. ``same_actions`` tells for certain.
-    ``""`` for a table that cannot be read.
+    The digest is ``""`` where there are no actions to read.
 
-    Cost: reads the footer and the columns of times and ids, 2 ms for 1,000 rows.
+    Cost: reads the footer and the columns of times, ids and actions (published: 1.1 of 16.5 MB);
+    5 ms for 12,000 rows.
     """
     findings: list[Finding] = []
     try:
         metadata, file = read_table_header(root, episode)
+        schema = _schema(episode, metadata)
     except EpisodeError as error:
         return 0, "", [fault_finding("unreadable-table", error.fault)]
     try:
@@ -57,38 +58,54 @@ def survey_table(root: Path, episode: Episode) -> tuple[int, str, list[Finding]]
     except EpisodeError as error:
         findings.append(fault_finding("rows", error.fault))
     note = noting(file.path, episode)
-    names = metadata.schema.to_arrow_schema().names
+    names = schema.names
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         expected, got = ", ".join(_NEEDED), f"no {', '.join(missing)}"
         findings.append(note(kind="columns", expected=expected, got=got))
-    columns = [name for name in ("timestamp", *_IDS) if name in names]
+    for name in _VECTORS:
+        if name in names and not _is_list(schema.field(name).type):
+            got = str(schema.field(name).type)
+            findings.append(note(kind="columns", expected=f"{name} of vectors", got=got))
     start = episode.table.start if episode.table else 0
     num_rows = metadata.num_rows - start
+    columns = [name for name in ("timestamp", *_IDS) if name in names]
+    digest = ""
     try:
         table = read_rows(root, episode, num_rows, columns, task_info=False)
         findings += _check_columns(episode, table, note)
+        if "action" in names:
+            table = read_rows(root, episode, num_rows, ["action"], task_info=False)
+            digest = _actions_digest(table)
     except EpisodeError as error:
         findings.append(fault_finding("unreadable-table", error.fault))
-    outline = _outline(metadata) if "action" in names else ""
-    return file.num_bytes, outline, findings
+    return file.num_bytes, digest, findings
 
 
-def same_actions(root: Path, left: Episode, right: Episode) -> bool:
-    """Returns whether two episodes have the same actions, bit for bit.
-
-    Cost: reads the column ``action`` of both.
-    """
-    if left.num_frames is None or left.num_frames != right.num_frames:
-        return False
+def _schema(episode: Episode, metadata: pq.FileMetaData) -> pa.Schema:
+    # Nothing is asked of a footer's columns: pyarrow 26 ends the process, and does not raise, where
+    # the statistics of a damaged one do not fit together.
     try:
-        tables = [
-            read_rows(root, episode, episode.num_frames or 0, ["action"], task_info=False)
-            for episode in (left, right)
-        ]
-    except EpisodeError:
-        return False  # a fault of its own, found by the survey where its cost allows
-    return bool(tables[0].equals(tables[1]))
+        return metadata.schema.to_arrow_schema()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        path = episode.table.path if episode.table else ""
+        raise episode_error(
+            episode.episode_index, path, "not readable", "names of columns", error
+        ) from error
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in is_list)
+
+
+def _actions_digest(table: pa.Table) -> str:
+    chunks = table["action"].chunks if "action" in table.column_names else []
+    vectors = [chunk for chunk in chunks if pa.types.is_fixed_size_list(chunk.type) and len(chunk)]
+    digest = xxhash.xxh3_128()
+    for chunk in vectors:
+        digest.update(chunk.flatten().to_numpy())
+    return digest.hexdigest() if vectors else ""
 
 
 def _check_columns(
@@ -121,14 +138,3 @@ def _check_columns(
             kind = f"{name.removesuffix('_index')}-id"
             got = ", ".join(f"{other:g}" for other in others[:3])
             yield note(kind=kind, expected=f"{name} {expected_id} in every row", got=got)
-
-
-def _outline(metadata: pq.FileMetaData) -> str:
-    facts: list[object] = [metadata.num_rows]
-    for group in range(metadata.num_row_groups):
-        for number in range(metadata.num_columns):
-            column = metadata.row_group(group).column(number)
-            if column.path_in_schema not in ("timestamp", *_IDS):
-                extremes = column.statistics and (column.statistics.min, column.statistics.max)
-                facts.append((column.path_in_schema, column.total_compressed_size, extremes))
-    return xxhash.xxh3_128_hexdigest(repr(facts).encode())

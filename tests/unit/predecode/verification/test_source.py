@@ -214,6 +214,11 @@ def change_table(**columns: Any) -> Callable[[Path], None]:
     return change
 
 
+def damaged_name(root: Path) -> None:
+    data = (root / TABLE).read_bytes()
+    (root / TABLE).write_bytes(data.replace(b"task_index", b"task_\xc6ndex"))
+
+
 def shorter_table(root: Path) -> None:
     pq.write_table(pq.read_table(root / TABLE).slice(0, 249), root / TABLE)
 
@@ -273,6 +278,8 @@ DAMAGE: list[tuple[str, Callable[[Path], None], list[str]]] = [
         at(TABLE, "empty-file: expected a parquet file, got 0 bytes")]),
     ("table unreadable", write(TABLE, b"PAR0" * 100), [
         at(TABLE, "unreadable-table: expected a parquet file, got Parquet magic bytes not found")]),
+    ("table with a damaged name", damaged_name, [
+        at(TABLE, "unreadable-table: expected a parquet file, got 'utf-8' codec can't decode")]),
     ("table shorter", shorter_table, [
         at(TABLE, "rows: expected 250 rows, got 249 rows (rows disagree with the metadata)")]),
     ("rows swapped", swapped_rows, [
@@ -285,6 +292,10 @@ DAMAGE: list[tuple[str, Callable[[Path], None], list[str]]] = [
         at(TABLE, "task-id: expected task_index 0 in every row, got 49")]),
     ("index over the set", change_table(index=list(range(120, 370))), [
         remark(TABLE, "index-start: expected index 0 in row 0, got 120")]),
+    ("actions with an empty cell", change_table(action=[[0.5] * 23] * 249 + [None]), [
+        at(TABLE, "unreadable-table: expected 0, got 1 (column action has empty cells)")]),
+    ("no vectors", change_table(action=[0.5] * 250), [
+        at(TABLE, "columns: expected action of vectors, got double")]),
     ("no action", change_table(action=..., timestamp=...), [
         at(TABLE, "columns: expected timestamp, observation.state, action, "
                   "got no timestamp, action")]),
