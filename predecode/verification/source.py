@@ -17,9 +17,9 @@ more                  how many findings were left out: of an episode beyond 20, 
 A fault (F) makes ``predecode run`` leave the episode out, or an item wrong; a remark (R) neither.
 
 Cost: headers, packet tables, ids, times and actions, annotations and per-episode metadata
-(published: 1.9 MB an episode, the larger part of what is read). With the files in memory
-37 ms of one core for an episode of 12,000 frames and three cameras, 7 ms for one of 450; most of it
-are the packet tables.
+(published: 1.9 MB an episode, the larger part of what is read). With the files in memory 41 ms of
+one core for an episode of 12,000 frames and three cameras, 8 ms for one of 450; most of it are the
+packet tables.
 """
 
 from collections.abc import Callable, Iterable, Iterator
