@@ -41,6 +41,7 @@ _USAGE_ERROR: type[typer.BadParameter] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 
+SrcOption = Annotated[str, typer.Option(help="Kind of source: b1k, videos.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards.")]
 RootOption = Annotated[
     Path | None,
@@ -77,7 +78,7 @@ def sample(
 @app.command()
 def run(
     out: OutOption,
-    src: Annotated[str, typer.Option(help="Kind of source: b1k, videos.")],
+    src: SrcOption,
     root: RootOption = None,
     tasks: Annotated[
         str | None, typer.Option(help="Task names, indices or ranges: 0,3-7,can_meat.")
@@ -193,6 +194,10 @@ def verify(
     out: Annotated[
         Path | None, typer.Argument(help="An output of predecode run; none with --source.")
     ] = None,
+    source_only: Annotated[
+        bool, typer.Option("--source", help="Look at a data set before anything is decoded.")
+    ] = False,
+    src: SrcOption = "b1k",
     root: RootOption = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="Hash every file again, and no more.")
@@ -240,28 +245,39 @@ def verify(
     Example: predecode verify shards/ --report proof/
     """
     from predecode.progress import JobProgress
+    from predecode.sources.registry import open_source
     from predecode.verification.jobs import Asked
-    from predecode.verification.levels import Verified, verify_bytes, verify_output
+    from predecode.verification.levels import (
+        Verified,
+        verify_bytes,
+        verify_output,
+        verify_source,
+    )
     from predecode.verification.lines import report_lines
     from predecode.verification.page import write_report
     from predecode.video.backends import choose_backends, parse_backend_python
     from train_shards.manifest import encode_json
 
-    asked = Asked(
-        is_all=everything,
-        num_random=num_random,
-        seed=seed,
-        backends=choose_backends(backends),
-        pythons=parse_backend_python(backend_python or []),
-        min_psnr_db=min_psnr,
-    )
-    if out is None:
-        raise UserError("verify: name an output of 'predecode run'.")
+    if (out is None) != source_only:
+        raise UserError("verify: expected an output of 'predecode run', or --source and no output.")
+    if (fast or source_only) and (everything or backends or (fast and source_only)):
+        raise UserError("verify: --fast and --source decode nothing; leave --all and others out.")
+    starter = _starter(address, num_cpus)
     with JobProgress() as display:
-        if fast:
+        if out is None:
+            found = Verified(verify_source(open_source(src, root), starter, display), [])
+        elif fast:
             found = Verified(verify_bytes(out, display), [])
         else:
-            found = verify_output(out, root, asked, _starter(address, num_cpus), display)
+            asked = Asked(
+                is_all=everything,
+                num_random=num_random,
+                seed=seed,
+                backends=choose_backends(backends),
+                pythons=parse_backend_python(backend_python or []),
+                min_psnr_db=min_psnr,
+            )
+            found = verify_output(out, root, asked, starter, display)
     if report_dir is not None:
         write_report(report_dir, found.report, found.worst)
     if as_json:

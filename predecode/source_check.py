@@ -1,6 +1,7 @@
 """Headers, packet tables and metadata of one episode against each other, before any planning.
 
-No picture is decoded. An episode that fails never enters the plan.
+No picture is decoded. An episode that fails never enters the plan: ``check_episode`` stops at its
+first fault. A survey of the whole data set takes the single steps and goes on after each.
 """
 
 from fractions import Fraction
@@ -11,12 +12,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
 from predecode.sources.episode import Episode
 from predecode.video.packets import FrameTable, read_frame_table
 
-__all__ = ["CheckedEpisode", "InputFile", "check_episode", "check_unchanged"]
+__all__ = [
+    "EMPTY_FILE",
+    "NO_FILE",
+    "CheckedEpisode",
+    "InputFile",
+    "check_count",
+    "check_episode",
+    "check_root",
+    "check_rows",
+    "check_unchanged",
+    "frame_step",
+    "read_table_header",
+    "read_video",
+    "time_deviation",
+]
+
+NO_FILE = "no such file"
+"""A fault's ``problem`` where nothing stands under the path."""
+EMPTY_FILE = "empty file"
+"""A fault's ``problem`` where a file of 0 bytes stands."""
 
 
 class InputFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,12 +75,14 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
         num_frames = episode.num_frames
         inputs: list[InputFile] = []
         if episode.table is not None:
-            inputs.append(_check_table(root, episode, num_frames))
+            metadata, table = read_table_header(root, episode)
+            check_rows(episode, metadata.num_rows)
+            inputs.append(table)
         keyframes: list[int] = []
         for camera in cameras:
-            frames, video = _check_video(root, episode, camera)
+            frames, video = read_video(root, episode, camera)
             num_frames = len(frames.pts) if num_frames is None else num_frames
-            _check_count(episode, camera, frames, num_frames)
+            check_count(episode, camera, frames, num_frames)
             _check_times(episode, camera, frames, num_frames)
             if camera == cameras[0]:
                 span_start = episode.videos[camera].start
@@ -67,7 +90,7 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
                 keyframes = ranks[(ranks >= 0) & (ranks < num_frames)].tolist()
             inputs.append(video)
     except EpisodeError:
-        _check_root(root)
+        check_root(root)
         raise
     return CheckedEpisode(
         episode=episode, num_frames=num_frames or 0, keyframes=keyframes, inputs=inputs
@@ -96,13 +119,25 @@ def check_unchanged(root: Path, planned: InputFile, *, digest: str | None = None
         )
 
 
-def _check_root(root: Path) -> None:
-    """A vanished mount must not quarantine every episode."""
+def check_root(root: Path) -> None:
+    """Passes while the source's folder is there: a vanished mount is no episode's fault.
+
+    Raises:
+        InfraError: it is gone.
+    """
     if not root.is_dir():
         raise InfraError(f"{root}: the source's folder is gone. Mount it, then run again.")
 
 
-def _check_table(root: Path, episode: Episode, num_frames: int | None) -> InputFile:
+def read_table_header(root: Path, episode: Episode) -> tuple[pq.FileMetaData, InputFile]:
+    """Returns what the footer of the episode's parquet file says, and the file as it is now.
+
+    Raises:
+        EpisodeError: the file is missing, empty or not parquet.
+        ValueError: the source has no tables.
+
+    Cost: reads the footer.
+    """
     span = episode.table
     if span is None:
         raise ValueError("episode without a table")
@@ -110,25 +145,43 @@ def _check_table(root: Path, episode: Episode, num_frames: int | None) -> InputF
     num_bytes = _check_file(path, span.path, episode, None, "a parquet file")
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise episode_error(
             episode.episode_index, span.path, "not readable", "a parquet file", error
         ) from error
-    rows = metadata.num_rows - span.start
-    # A file with one episode has its rows and no others; in a shared file others may follow.
-    if num_frames is not None and (rows < num_frames or (span.start == 0 and rows != num_frames)):
-        raise episode_error(
-            episode.episode_index, span.path, "rows disagree with the metadata",
-            f"{num_frames} rows", f"{rows} rows",
-        )  # fmt: skip
     with path.open("rb") as file:
         # Source: parquet ends with the footer's length (4 bytes) and "PAR1".
         file.seek(-min(metadata.serialized_size + 8, num_bytes), 2)
         digest = xxhash.xxh3_128_hexdigest(file.read())
-    return InputFile(path=span.path, num_bytes=num_bytes, digest=digest)
+    return metadata, InputFile(path=span.path, num_bytes=num_bytes, digest=digest)
 
 
-def _check_video(root: Path, episode: Episode, camera: str) -> tuple[FrameTable, InputFile]:
+def check_rows(episode: Episode, num_rows: int) -> None:
+    """Passes when the episode's table, of a file of ``num_rows``, is as long as the metadata say.
+
+    Raises:
+        EpisodeError: it is not.
+    """
+    span, num_frames = episode.table, episode.num_frames
+    if span is None or num_frames is None:
+        return
+    rows = num_rows - span.start
+    # A file with one episode has its rows and no others; in a shared file others may follow.
+    if rows < num_frames or (span.start == 0 and rows != num_frames):
+        raise episode_error(
+            episode.episode_index, span.path, "rows disagree with the metadata",
+            f"{num_frames} rows", f"{rows} rows",
+        )  # fmt: skip
+
+
+def read_video(root: Path, episode: Episode, camera: str) -> tuple[FrameTable, InputFile]:
+    """Returns the pictures of a camera's video, and the file as it is now.
+
+    Raises:
+        EpisodeError: the file is missing, empty, cut short or unreadable.
+
+    Cost: that of ``read_frame_table``.
+    """
     span = episode.videos[camera]
     path = root / span.path
     num_bytes = _check_file(path, span.path, episode, camera, "a video")
@@ -147,14 +200,19 @@ def _check_file(path: Path, name: str, episode: Episode, camera: str | None, exp
         num_bytes = path.stat().st_size
     except OSError as error:
         raise episode_error(
-            episode.episode_index, name, "no such file", expected, error.strerror, camera
+            episode.episode_index, name, NO_FILE, expected, error.strerror, camera
         ) from error
     if num_bytes == 0:
-        raise episode_error(episode.episode_index, name, "empty file", expected, "0 bytes", camera)
+        raise episode_error(episode.episode_index, name, EMPTY_FILE, expected, "0 bytes", camera)
     return num_bytes
 
 
-def _check_count(episode: Episode, camera: str, frames: FrameTable, num_frames: int) -> None:
+def check_count(episode: Episode, camera: str, frames: FrameTable, num_frames: int) -> None:
+    """Passes when a camera's video has a picture for each of ``num_frames`` frames and no other.
+
+    Raises:
+        EpisodeError: it has not.
+    """
     span = episode.videos[camera]
     pictures = len(frames.pts) - span.start
     if pictures < num_frames or (span.start == 0 and pictures != num_frames):
@@ -164,16 +222,41 @@ def _check_count(episode: Episode, camera: str, frames: FrameTable, num_frames: 
         )  # fmt: skip
 
 
+def frame_step(fps: tuple[int, int], time_base: Fraction) -> Fraction:
+    """Returns ticks a frame, exactly.
+
+    >>> frame_step((30000, 1001), Fraction(1, 90000))
+    Fraction(3003, 1)
+    """
+    return 1 / (Fraction(*fps) * time_base)
+
+
+def time_deviation(ticks: NDArray[np.int64], step: Fraction) -> NDArray[np.int64]:
+    """Returns how far each picture stands from its frame's time, counted from the first picture.
+
+    Args:
+        ticks: ``(n,)`` pts, ascending, at least one.
+        step: ticks a frame.
+
+    Returns:
+        ``(n,)`` in units of ``1 / step.denominator`` tick, positive for late; exact for any file
+        below 2^63 of them.
+
+    >>> time_deviation(np.array([7, 17, 29]), Fraction(21, 2)).tolist()
+    [0, -1, 2]
+    """
+    times: NDArray[np.int64] = (ticks - ticks[0]) * step.denominator
+    return times - np.arange(len(ticks), dtype=np.int64) * step.numerator
+
+
 def _check_times(episode: Episode, camera: str, frames: FrameTable, num_frames: int) -> None:
     """Every picture must stand within one tick of ``i / fps`` after the first; integers only."""
     if episode.fps is None:
         return
     span = episode.videos[camera]
-    step = 1 / (Fraction(*episode.fps) * frames.time_base)  # ticks a frame
+    step = frame_step(episode.fps, frames.time_base)
     ticks = frames.pts[span.start : span.start + num_frames]
-    # deviation in units of 1/denominator tick, exact for any file below 2^63 of them
-    deviation = (ticks - ticks[0]) * step.denominator - np.arange(num_frames) * step.numerator
-    wrong = np.flatnonzero(np.abs(deviation) > step.denominator)
+    wrong = np.flatnonzero(np.abs(time_deviation(ticks, step)) > step.denominator)
     if len(wrong):
         frame = int(wrong[0])
         raise episode_error(

@@ -46,7 +46,7 @@ class B1kSource:
                 for key in sorted(info["features"])
                 if key.startswith(_RGB_PREFIX)
             }
-            self._info = info
+            self.info: dict[str, Any] = info
             task_rows = _read_jsonl(root / "meta/tasks.jsonl")
             self.task_names = {str(r["task_name"]): int(r["task_index"]) for r in task_rows}
             self._name_of_task = {index: name for name, index in self.task_names.items()}
@@ -69,16 +69,19 @@ class B1kSource:
                 f"{root}/meta: {len(self.cameras)} rgb cameras and {len(self.episodes)} episodes, "
                 "expected at least one of each."
             )
-        duplicates = len(self.episodes) - len({e.episode_index for e in self.episodes})
-        if duplicates:
-            raise UserError(f"{root}/meta/episodes.jsonl: {duplicates} episode ids stand twice.")
+        ids = [e.episode_index for e in self.episodes]
+        if duplicates := [str(i) for i, before in zip(ids[1:], ids, strict=False) if i == before]:
+            raise UserError(
+                f"{root}/meta/episodes.jsonl: {len(duplicates)} episode ids stand twice: "
+                f"{', '.join(duplicates[:10])}. Leave one line of each."
+            )
 
     def metadata_files(self, episodes: Iterable[Episode]) -> list[str]:
         """Returns tasks, episodes, statistics, and each episode's annotation and orchestrator."""
         files = [path for path in _TRAINING_METADATA if (self.root / path).is_file()]
         for episode in episodes:
-            if "annotation_path" in self._info:
-                annotation = self._path("annotation_path", episode.episode_index)
+            if "annotation_path" in self.info:
+                annotation = self.path_of("annotation_path", episode.episode_index)
                 if (self.root / annotation).is_file():
                     files.append(annotation)
             for folder in ("orchestrators", "subtasks"):
@@ -95,7 +98,7 @@ class B1kSource:
             sentence = str(row["tasks"][0])
             # Source: chunks_size 10000 makes the file chunk the task, which holds for every
             # published id; tasks.jsonl decides where the sentence is known there.
-            chunk = episode_index // int(self._info["chunks_size"])
+            chunk = episode_index // int(self.info["chunks_size"])
             task_index = self._task_of_sentence.get(sentence, chunk)
             yield Episode(
                 episode_index=episode_index,
@@ -105,15 +108,21 @@ class B1kSource:
                 num_frames=int(row["length"]),
                 fps=(fps.numerator, fps.denominator),
                 videos={
-                    camera: VideoSpan(key=key, path=self._path("video_path", episode_index, key))
+                    camera: VideoSpan(key=key, path=self.path_of("video_path", episode_index, key))
                     for camera, key in self.cameras.items()
                 },
-                table=TableSpan(path=self._path("data_path", episode_index)),
+                table=TableSpan(path=self.path_of("data_path", episode_index)),
             )
 
-    def _path(self, template: str, episode_index: int, video_key: str = "") -> str:
-        path = str(self._info[template]).format(
-            episode_chunk=episode_index // int(self._info["chunks_size"]),
+    def path_of(self, template: str, episode_index: int, video_key: str = "") -> str:
+        """Returns a path relative to the root, by one of info.json's templates.
+
+        Raises:
+            KeyError: info.json has no such template.
+            DataError: the path leaves the root.
+        """
+        path = str(self.info[template]).format(
+            episode_chunk=episode_index // int(self.info["chunks_size"]),
             episode_index=episode_index,
             video_key=video_key,
         )
@@ -136,8 +145,17 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        lines = path.read_text().splitlines()
     except FileNotFoundError:
         raise UserError(f"{path}: not found; expected one JSON object a line.") from None
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: not JSON lines: {error}") from error
+    return [_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON lines: line {number}: {error}") from error
+    return row

@@ -50,7 +50,7 @@ def read_rows(
             if missing:
                 raise _fault(episode, "columns missing", ", ".join(names), f"no {missing[0]}")
             table = file.read(names).slice(episode.table.start, num_frames)
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         raise _fault(episode, "cannot be read", "a parquet file", repr(error)) from error
     if table.num_rows != num_frames:
         raise _fault(

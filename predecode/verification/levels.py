@@ -14,6 +14,8 @@ from predecode.errors import DataError, EpisodeFault, InfraError, UserError
 from predecode.manifest import faults_of
 from predecode.output import finished_generations, load_plans
 from predecode.progress import Display
+from predecode.sources.episode import Source
+from predecode.survey.episodes import source_level, survey_episodes, survey_jobs
 from predecode.verification.backends import backends_level, compare_backends
 from predecode.verification.image_difference import ImageDifference
 from predecode.verification.jobs import Asked, Jobs, make_jobs
@@ -35,7 +37,7 @@ from train_shards.codec import is_lossless
 from train_shards.format import parse_key
 from train_shards.manifest import Manifest, load_manifest
 
-__all__ = ["Verified", "closed", "new_report", "verify_bytes", "verify_output"]
+__all__ = ["Verified", "verify_bytes", "verify_output", "verify_source"]
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
 
@@ -77,7 +79,7 @@ def verify_output(
     Raises:
         UserError: no finished output here, its source is not there, or a decoder cannot be loaded.
     """
-    report = new_report(out)
+    report = _new_report(out)
     for name in asked.backends:
         load_backend(name, asked.pythons)
     try:
@@ -88,10 +90,10 @@ def verify_output(
         jobs = make_jobs(out, root, manifest, asked, lambda *what: _unreadable(report, *what))
     except DataError as error:
         report.findings.append(_damage(error))
-        return Verified(closed(report), [])
+        return Verified(_closed(report), [])
     except InfraError as error:  # receipts or plans are gone: structure has said so
         report.unchecked = str(error)
-        return Verified(closed(report), [])
+        return Verified(_closed(report), [])
     worst: list[ImagePair] = []
     try:
         with start_cluster() as cluster:
@@ -99,7 +101,7 @@ def verify_output(
         worst = list(_worst(report, jobs.shards))
     except InfraError as error:
         report.unchecked = str(error)
-    return Verified(closed(report), worst)
+    return Verified(_closed(report), worst)
 
 
 def verify_bytes(out: Path, display: Display) -> Report:
@@ -110,18 +112,36 @@ def verify_bytes(out: Path, display: Display) -> Report:
     Raises:
         UserError: no finished output here.
     """
-    report = new_report(out)
+    report = _new_report(out)
     try:
         manifest = load_manifest(out)
     except DataError as error:
         report.findings.append(_damage(error))
-        return closed(report)
+        return _closed(report)
     report.findings += check_bytes(out, manifest, display)
     report.structure = _structure(manifest)
-    return closed(report)
+    return _closed(report)
 
 
-def new_report(subject: Path) -> Report:
+def verify_source(source: Source, start_cluster: StartCluster, display: Display) -> Report:
+    """Returns what is wrong with a data set, before anything of it is decoded."""
+    report = _new_report(source.root)
+    try:
+        with start_cluster() as cluster:
+            display.phase("looking at", "episodes", len(source.episodes))
+            verdicts = [
+                verdict
+                for _, verdict in cluster.run(
+                    survey_episodes, survey_jobs(source), lambda n: display.advance(n, 0)
+                )
+            ]
+        report.source, report.findings = source_level(source, verdicts)
+    except InfraError as error:
+        report.unchecked = str(error)
+    return _closed(report)
+
+
+def _new_report(subject: Path) -> Report:
     """Returns an empty report."""
     return Report(
         written_by=f"predecode {version('predecode')}",
@@ -132,7 +152,7 @@ def new_report(subject: Path) -> Report:
     )
 
 
-def closed(report: Report) -> Report:
+def _closed(report: Report) -> Report:
     """Returns the report with its findings in order and its verdict."""
     report.findings.sort(key=lambda f: (not f.is_fault, f.level, f.where, f.key, f.kind))
     report.num_faults = sum(finding.is_fault for finding in report.findings)

@@ -5,11 +5,18 @@ from collections.abc import Iterator
 from predecode.progress import format_bytes
 from predecode.verification.backend_matrix import matrix_lines
 from predecode.verification.image_difference import EQUAL_PSNR_DB
-from predecode.verification.report import CameraFigures, FramesLevel, Report, SamplesLevel
+from predecode.verification.report import (
+    CameraFigures,
+    FramesLevel,
+    Report,
+    SamplesLevel,
+    SourceSurvey,
+)
 
 __all__ = ["report_lines"]
 
 _MOST_FINDINGS = 100
+_MOST_GAPS = 4
 
 
 def report_lines(report: Report) -> Iterator[str]:
@@ -24,6 +31,8 @@ def report_lines(report: Report) -> Iterator[str]:
         yield from _frames(report.frames)
     if report.samples is not None:
         yield from _samples(report.samples)
+    if report.source is not None:
+        yield from _source(report.source)
     if report.backends is not None:
         yield from matrix_lines(report.backends)
     for finding in report.findings[:_MOST_FINDINGS]:
@@ -68,12 +77,30 @@ def _samples(level: SamplesLevel) -> Iterator[str]:
     )
 
 
+def _source(survey: SourceSurvey) -> Iterator[str]:
+    yield (
+        f"source: {survey.kind}, {survey.num_episodes:,} episodes, {survey.num_frames:,} frames, "
+        f"{format_bytes(survey.num_bytes)}"
+    )
+    for camera, figures in survey.cameras.items():
+        gaps = sorted(figures.keyframe_gaps.items(), key=lambda gap: (-gap[1], gap[0]))
+        shown = ", ".join(f"{frames:,} x{count:,}" for frames, count in gaps[:_MOST_GAPS])
+        yield (
+            f"  {camera}: {figures.num_videos:,} videos, {figures.num_frames:,} frames, "
+            f"{format_bytes(figures.num_bytes)}; frames from keyframe to keyframe: {shown}"
+            f"{', …' if len(gaps) > _MOST_GAPS else ''}; jitter of at most "
+            f"{figures.largest_jitter_ticks} ticks"
+        )
+
+
 def _verdict(report: Report) -> str:
     if report.status == "different":
         return f"{report.subject}: {report.num_faults:,} faults; not proven"
     if report.status == "unchecked":
         return f"{report.subject}: could not be checked; not proven"
     level, frames = report.structure, report.frames
+    if report.source is not None:
+        return f"{report.subject}: nothing at fault in {report.source.num_episodes:,} episodes"
     parts = [] if level is None else [f"{level.num_shards} shards, {level.num_samples:,} samples"]
     if frames is not None:
         num_images = sum(figures.num_images for figures in frames.cameras.values())

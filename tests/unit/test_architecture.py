@@ -15,6 +15,8 @@ PREDECODE = [
     "verification.structure", "verification.shard", "verification.pictures",
     "verification.image_difference",
     "verification.backends", "verification.backend_matrix", "verification.agreement",
+    "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables", "survey.videos",
+    "survey.findings",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
     "online", "canary", "open_episodes", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",

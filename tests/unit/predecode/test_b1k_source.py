@@ -180,6 +180,12 @@ def test_a_file_that_is_not_json_is_named(root: Path, name: str, data: bytes) ->
         B1kSource(root)
 
 
+def test_the_broken_line_is_named(root: Path) -> None:
+    (root / "meta/episodes.jsonl").write_text("\n" + lines(EPISODES) + '{"episode_index": 5')
+    with pytest.raises(UserError, match="meta/episodes.jsonl: not JSON lines: line 5: "):
+        B1kSource(root)
+
+
 def test_info_that_is_a_list_is_refused(root: Path) -> None:
     (root / "meta/info.json").write_text("[]")
     with pytest.raises(UserError, match="info.json: expected a JSON object"):
@@ -252,7 +258,7 @@ def test_an_episode_s_row_that_cannot_be_used_is_refused(root: Path, row: Any) -
 
 def test_an_id_that_stands_twice_is_refused(root: Path) -> None:
     (root / "meta/episodes.jsonl").write_text(lines([*EPISODES, EPISODES[0], EPISODES[1]]))
-    with pytest.raises(UserError, match="meta/episodes.jsonl: 2 episode ids stand twice"):
+    with pytest.raises(UserError, match="episodes.jsonl: 2 episode ids stand twice: 40, 490010"):
         B1kSource(root)
 
 

@@ -1,0 +1,140 @@
+"""One episode's table, from its footer and its columns of ids, times and actions.
+
+Kinds of findings, all of them faults but ``index-start``, which no reader of ours looks at:
+
+=================== = ==========================================================================
+missing-file        F nothing under the path that the metadata name
+empty-file          F a file of 0 bytes
+unreadable-table    F not parquet, a column that cannot be read, actions with empty cells
+rows                F more or fewer rows than the episode has frames
+columns             F no ``timestamp``, ``observation.state`` or ``action``, or of another type
+timestamp           F a row that is not at its frame's time, so rows are missing or out of order
+index               F ``index`` does not rise by one
+episode-id          F ``episode_index`` of some row is another episode's
+task-id             F ``task_index`` of some row is not that of the episode's sentence
+index-start         R ``index`` does not start at 0: the stock format counts over the whole set
+=================== = ==========================================================================
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from predecode.errors import EpisodeError, episode_error
+from predecode.source_check import check_rows, read_table_header
+from predecode.sources.episode import Episode
+from predecode.sources.tables import check_timestamps, read_rows
+from predecode.survey.findings import fault_finding, noting
+from predecode.verification.report import Finding
+
+__all__ = ["survey_table"]
+
+_VECTORS = ("observation.state", "action")
+_NEEDED = ("timestamp", *_VECTORS)
+_IDS = ("index", "episode_index", "task_index")
+
+
+def survey_table(root: Path, episode: Episode) -> tuple[int, str, list[Finding]]:
+    """Returns bytes of an episode's table, digest of its actions, and every finding.
+
+    The digest is ``""`` where there are no actions to read.
+
+    Cost: reads the footer and the columns of times, ids and actions (published: 1.1 of 16.5 MB);
+    5 ms for 12,000 rows.
+    """
+    findings: list[Finding] = []
+    try:
+        metadata, file = read_table_header(root, episode)
+        schema = _schema(episode, metadata)
+    except EpisodeError as error:
+        return 0, "", [fault_finding("unreadable-table", error.fault)]
+    try:
+        check_rows(episode, metadata.num_rows)
+    except EpisodeError as error:
+        findings.append(fault_finding("rows", error.fault))
+    note = noting(file.path, episode)
+    names = schema.names
+    missing = [name for name in _NEEDED if name not in names]
+    if missing:
+        expected, got = ", ".join(_NEEDED), f"no {', '.join(missing)}"
+        findings.append(note(kind="columns", expected=expected, got=got))
+    for name in _VECTORS:
+        if name in names and not _is_list(schema.field(name).type):
+            got = str(schema.field(name).type)
+            findings.append(note(kind="columns", expected=f"{name} of vectors", got=got))
+    start = episode.table.start if episode.table else 0
+    num_rows = metadata.num_rows - start
+    columns = [name for name in ("timestamp", *_IDS) if name in names]
+    digest = ""
+    try:
+        table = read_rows(root, episode, num_rows, columns, task_info=False)
+        findings += _check_columns(episode, table, note)
+        if "action" in names:
+            table = read_rows(root, episode, num_rows, ["action"], task_info=False)
+            digest = _actions_digest(table)
+    except EpisodeError as error:
+        findings.append(fault_finding("unreadable-table", error.fault))
+    return file.num_bytes, digest, findings
+
+
+def _schema(episode: Episode, metadata: pq.FileMetaData) -> pa.Schema:
+    # Nothing is asked of a footer's columns: pyarrow 26 ends the process, and does not raise, where
+    # the statistics of a damaged one do not fit together.
+    try:
+        return metadata.schema.to_arrow_schema()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        path = episode.table.path if episode.table else ""
+        raise episode_error(
+            episode.episode_index, path, "not readable", "names of columns", error
+        ) from error
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in is_list)
+
+
+def _actions_digest(table: pa.Table) -> str:
+    chunks = table["action"].chunks if "action" in table.column_names else []
+    vectors = [chunk for chunk in chunks if pa.types.is_fixed_size_list(chunk.type) and len(chunk)]
+    digest = xxhash.xxh3_128()
+    for chunk in vectors:
+        digest.update(chunk.flatten().to_numpy())
+    return digest.hexdigest() if vectors else ""
+
+
+def _check_columns(
+    episode: Episode, table: pa.Table, note: "partial[Finding]"
+) -> Iterator[Finding]:
+    for name in table.column_names:
+        kind = table[name].type
+        if not (pa.types.is_integer(kind) or (name == "timestamp" and pa.types.is_floating(kind))):
+            yield note(kind="columns", expected=f"{name} of numbers", got=str(kind))
+            return
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    if "timestamp" in columns:
+        try:
+            check_timestamps(episode, columns["timestamp"])
+        except EpisodeError as error:
+            yield fault_finding("timestamp", error.fault)
+    index = columns.get("index", np.zeros(0))
+    if (wrong := np.flatnonzero(np.diff(index) != 1)).size:
+        row = int(wrong[0]) + 1
+        expected, got = f"index {index[row - 1] + 1:g} in row {row}", f"{index[row]:g}"
+        yield note(kind="index", expected=expected, got=got)
+    elif index.size and index[0] != 0:
+        got = f"{index[0]:g}"
+        yield note(kind="index-start", expected="index 0 in row 0", got=got, is_fault=False)
+    ids = {"episode_index": episode.episode_index, "task_index": episode.task_index}
+    for name, expected_id in ids.items():
+        others = np.unique(columns.get(name, np.zeros(0)))
+        others = others[others != expected_id]
+        if others.size:
+            kind = f"{name.removesuffix('_index')}-id"
+            got = ", ".join(f"{other:g}" for other in others[:3])
+            yield note(kind=kind, expected=f"{name} {expected_id} in every row", got=got)
