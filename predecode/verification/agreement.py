@@ -6,12 +6,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from predecode.verification.report import BackendPair
+from predecode.verification.report import EQUAL_PSNR_DB, BackendPair
 
-__all__ = ["Agreement", "Reason", "percent"]
+__all__ = ["Agreement", "Reason"]
 
-_EQUAL_PSNR_DB = 99.0
-"""Stands for equal pictures."""
 _MAX_REASONS = 5
 """Named in a report, the most frequent first."""
 
@@ -44,7 +42,7 @@ class Agreement(msgspec.Struct, kw_only=True):
     num_equal_values: int = 0
     sum_of_differences: int = 0
     largest: int = 0
-    worst: tuple[float, str] = (_EQUAL_PSNR_DB, "")
+    worst: tuple[float, str] = (EQUAL_PSNR_DB, "")
     """PSNR in dB and key of the image that agrees least."""
     reasons: dict[str, Reason] = {}
 
@@ -78,7 +76,7 @@ class Agreement(msgspec.Struct, kw_only=True):
                 num_equal_values=left.size - int(np.count_nonzero(distances)),
                 sum_of_differences=int(distances.sum(dtype=np.int64)),
                 largest=int(distances.max()),
-                worst=(min(psnr_db, _EQUAL_PSNR_DB), key),
+                worst=(min(psnr_db, EQUAL_PSNR_DB), key),
             )
         one.num_images, one.num_values = 1, left.size
         self.add(one)
@@ -116,12 +114,3 @@ class Agreement(msgspec.Struct, kw_only=True):
         if len(ordered) > _MAX_REASONS:
             clauses.append(f"{len(ordered) - _MAX_REASONS} other reasons")
         return "; ".join(clauses)
-
-
-def percent(share: float) -> str:
-    """Returns a share of 0 to 1, rounded down: what is not all must not read as 100.00.
-
-    >>> percent(0.99999)
-    '99.99 %'
-    """
-    return f"{int(share * 10_000) / 100:.2f} %"

@@ -18,8 +18,9 @@ from predecode.errors import MediaError
 from predecode.pipeline import planned_table
 from predecode.planning import PlannedEpisode
 from predecode.source_check import check_unchanged
-from predecode.verification.agreement import Agreement, Reason, percent
+from predecode.verification.agreement import Agreement, Reason
 from predecode.verification.report import Backends, Finding, Fingerprint, StreamFormat
+from predecode.verification.wording import percent
 from predecode.video.backends import OpenDecoder, backend_versions, load_backend
 from predecode.video.conversions import ColorTags, explain, read_color_tags
 from predecode.video.packets import FrameTable

@@ -4,13 +4,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from predecode.verification.report import CameraFigures, ImageFigures
+from predecode.verification.report import EQUAL_PSNR_DB, CameraFigures, ImageFigures
 from predecode.video.ssim import ssim
 
-__all__ = ["EQUAL_PSNR_DB", "ImageDifference"]
+__all__ = ["ImageDifference"]
 
-EQUAL_PSNR_DB = 99.0
-"""Stands for equal images, in means too."""
 MOST_WORST = 4
 """Images that a report shows of a camera."""
 _LEVELS = 256

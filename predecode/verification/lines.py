@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from predecode.progress import format_bytes
 from predecode.verification.backend_matrix import matrix_lines
-from predecode.verification.image_difference import EQUAL_PSNR_DB
 from predecode.verification.report import (
     CameraFigures,
     FramesLevel,
@@ -12,6 +11,7 @@ from predecode.verification.report import (
     SamplesLevel,
     SourceSurvey,
 )
+from predecode.verification.wording import level, num, percent, psnr, ssim
 
 __all__ = ["report_lines"]
 
@@ -22,10 +22,10 @@ _MOST_GAPS = 4
 def report_lines(report: Report) -> Iterator[str]:
     """Yields levels, findings and the verdict, which is the last line."""
     if report.structure is not None:
-        level = report.structure
+        read = report.structure
         yield (
-            f"structure: {level.num_shards} shards, {level.num_tables} tables, "
-            f"{level.num_samples:,} samples, {format_bytes(level.num_bytes)}"
+            f"structure: {num(read.num_shards, 'shard')}, {num(read.num_tables, 'table')}, "
+            f"{num(read.num_samples, 'sample')}, {format_bytes(read.num_bytes)}"
         )
     if report.frames is not None:
         yield from _frames(report.frames)
@@ -44,10 +44,10 @@ def report_lines(report: Report) -> Iterator[str]:
     yield _verdict(report)
 
 
-def _frames(level: FramesLevel) -> Iterator[str]:
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in level.chosen.items())
-    yield f"frames: {level.num_samples:,} samples decoded again by {level.backend} ({reasons})"
-    for camera, figures in level.cameras.items():
+def _frames(frames: FramesLevel) -> Iterator[str]:
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in frames.chosen.items())
+    yield f"frames: {frames.num_samples:,} samples decoded again by {frames.backend} ({reasons})"
+    for camera, figures in frames.cameras.items():
         yield f"  {camera}: {_figures(figures)}"
 
 
@@ -55,25 +55,25 @@ def _figures(figures: CameraFigures) -> str:
     if not figures.num_images:
         return "no image decoded again"
     if figures.num_equal_images == figures.num_images:
-        return f"{figures.num_images:,} images, all equal"
+        return f"{num(figures.num_images, 'image')}, all equal"
     return (
-        f"{figures.num_images:,} images, {figures.num_equal_images:,} equal, "
-        f"{figures.equal_pixels:.1%} of pixels equal, largest difference {figures.largest}, "
-        f"mean {figures.mean:.3f}, PSNR mean {_db(figures.psnr_mean_db)}, worst "
-        f"{_db(figures.psnr_worst_db)}, SSIM mean {figures.ssim_mean:.4f}, worst "
-        f"{figures.ssim_worst:.4f}"
+        f"{num(figures.num_images, 'image')}, {figures.num_equal_images:,} equal, "
+        f"{percent(figures.equal_pixels)} of pixels equal, largest difference {figures.largest}, "
+        f"mean {level(figures.mean)}, PSNR mean {psnr(figures.psnr_mean_db, equal=False)}, worst "
+        f"{psnr(figures.psnr_worst_db, equal=False)}, SSIM mean {ssim(figures.ssim_mean)}, worst "
+        f"{ssim(figures.ssim_worst)}"
     )
 
 
-def _db(psnr_db: float) -> str:
-    return "equal" if psnr_db == EQUAL_PSNR_DB else f"{psnr_db:.1f} dB"
-
-
-def _samples(level: SamplesLevel) -> Iterator[str]:
-    whole = [name for name, count in level.equal.items() if count == level.num_samples]
+def _samples(samples: SamplesLevel) -> Iterator[str]:
+    """Parts of items that are as they must be; how many, where not all items have them."""
+    parts = [
+        name if count == samples.num_samples else f"{name} ({count:,})"
+        for name, count in samples.equal.items()
+    ]
     yield (
-        f"samples: {level.num_samples:,} items as on line in {', '.join(whole) or 'nothing'}; "
-        f"tables of {level.num_episodes:,} episodes, {level.num_rows:,} rows"
+        f"samples: {samples.num_samples:,} items as on line in {', '.join(parts) or 'nothing'}; "
+        f"tables of {samples.num_episodes:,} episodes, {samples.num_rows:,} rows"
     )
 
 
@@ -98,13 +98,15 @@ def _verdict(report: Report) -> str:
         return f"{report.subject}: {report.num_faults:,} faults; not proven"
     if report.status == "unchecked":
         return f"{report.subject}: could not be checked; not proven"
-    level, frames = report.structure, report.frames
+    read, frames = report.structure, report.frames
     if report.source is not None:
         return f"{report.subject}: nothing at fault in {report.source.num_episodes:,} episodes"
-    parts = [] if level is None else [f"{level.num_shards} shards, {level.num_samples:,} samples"]
+    parts = []
+    if read is not None:
+        parts.append(f"{num(read.num_shards, 'shard')}, {num(read.num_samples, 'sample')}")
     if frames is not None:
         num_images = sum(figures.num_images for figures in frames.cameras.values())
-        parts.append(f"{num_images:,} images decoded again")
+        parts.append(f"{num(num_images, 'image')} decoded again")
     else:
         parts.append("bytes only")
     if report.quarantined:

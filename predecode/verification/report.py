@@ -10,6 +10,8 @@ import msgspec
 from predecode.errors import EpisodeFault
 
 __all__ = [
+    "EQUAL_PSNR_DB",
+    "MOST_FINDINGS",
     "BackendPair",
     "Backends",
     "CameraFigures",
@@ -29,6 +31,8 @@ __all__ = [
 REPORT_VERSION = 1
 """Grows when a field changes its meaning or goes; new fields may come without."""
 
+EQUAL_PSNR_DB = 99.0
+"""Stands for equal images, in means too; nothing is given more."""
 MOST_FINDINGS = 20
 """Of one job: a shard that is wrong throughout needs no 8192 lines."""
 

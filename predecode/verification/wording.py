@@ -2,9 +2,9 @@
 
 from typing import Any
 
-__all__ = ["as_utf8", "level", "num", "percent", "printable", "psnr", "ssim"]
+from predecode.verification.report import EQUAL_PSNR_DB
 
-_MOST_PSNR_DB = 99.0
+__all__ = ["as_utf8", "level", "num", "percent", "printable", "psnr", "ssim"]
 
 
 def num(count: int, noun: str = "") -> str:
@@ -39,7 +39,7 @@ def psnr(psnr_db: float, *, equal: bool) -> str:
     """
     if equal:
         return "equal"
-    return "≥ 99 dB" if psnr_db >= _MOST_PSNR_DB else f"{psnr_db:.1f} dB"
+    return "≥ 99 dB" if psnr_db >= EQUAL_PSNR_DB else f"{psnr_db:.1f} dB"
 
 
 def ssim(ssim: float) -> str:

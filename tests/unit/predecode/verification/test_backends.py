@@ -425,7 +425,7 @@ def test_noise_is_not_explained_and_what_was_tried_is_told(
         "neighbours tried, leaving up to 1 and 1.000 on average (1 of 1 images looked into)"
     )
     assert findings[0].got == (
-        "0 of 3 images equal, 0.00 % of the values, difference at most 1, 1.000 on average: "
+        "0 of 3 images equal, 0 % of the values, difference at most 1, 1.000 on average: "
         + pair.why
     )
 
@@ -603,7 +603,7 @@ def test_the_matrix_as_text() -> None:
     assert matrix_lines(level) == [
         "camera head",
         "      bb               c",
-        "  a   all 1,000 equal  99.99 % equal, at most 3",
+        "  a   all 1,000 equal  > 99.99 % equal, at most 3",
         "  bb                   no image",
         "  a, c: because",
         "decoders",
