@@ -42,7 +42,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## lint and every test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-fast: $(READY) ## the unit suite
 	$(BIN)/python -m pytest -q -m "not slow" tests/unit predecode train_shards

@@ -80,6 +80,7 @@ def verify_output(
         UserError: no finished output here, its source is not there, or a decoder cannot be loaded.
     """
     report = _new_report(out)
+    out = out.resolve()  # tasks run elsewhere
     for name in asked.backends:
         load_backend(name, asked.pythons)
     try:

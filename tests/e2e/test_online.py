@@ -92,7 +92,7 @@ def test_every_item_is_the_stored_one(
     stored.close()
 
 
-@pytest.mark.parametrize("options", ALIKE, ids=str)
+@pytest.mark.parametrize("options", ALIKE, ids=",".join)
 def test_options_mean_the_same(b1k_root: Path, png_shards: Path, options: dict[str, Any]) -> None:
     online = OnlineDataset(b1k_root, size=SIZE, **options)
     stored = ShardDataset(png_shards, **options)
