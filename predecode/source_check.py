@@ -123,10 +123,13 @@ def check_root(root: Path) -> None:
     """Passes while the source's folder is there: a vanished mount is no episode's fault.
 
     Raises:
-        InfraError: it is gone.
+        InfraError: it is gone, or empty as the place of a mount that is gone.
     """
-    if not root.is_dir():
-        raise InfraError(f"{root}: the source's folder is gone. Mount it, then run again.")
+    if not root.is_dir() or not any(root.iterdir()):
+        raise InfraError(
+            f"{root}: the source's folder is {'empty' if root.is_dir() else 'gone'}. Make the "
+            "source reachable again, then the same command goes on."
+        )
 
 
 def read_table_header(root: Path, episode: Episode) -> tuple[pq.FileMetaData, InputFile]:

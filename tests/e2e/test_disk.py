@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from predecode.errors import InfraError
+from predecode.source_check import check_episode
+from predecode.sources.registry import open_source
 from tests.support.jobs import command, fingerprint, run_here
 from tests.support.mounts import mounted, remount, unmount
 
@@ -117,3 +120,18 @@ def test_a_source_that_vanishes_quarantines_nothing(
     done = run(b1k_root, out)
     assert done.returncode == 0, done.stderr
     assert fingerprint(out) == undisturbed
+
+
+def test_a_source_that_vanishes_before_the_plan_quarantines_nothing(
+    b1k_root: Path, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "disk", "size=64m") as disk:
+        shutil.copytree(b1k_root, disk / "b1k")
+        source = open_source("b1k", disk / "b1k")
+        unmount(disk)
+        (disk / "b1k").mkdir()
+        with pytest.raises(InfraError, match="the source's folder is empty. Make the source"):
+            check_episode(source.root, source.episodes[0], tuple(source.cameras))
+        (disk / "b1k").rmdir()
+        with pytest.raises(InfraError, match="the source's folder is gone. Make the source"):
+            check_episode(source.root, source.episodes[0], tuple(source.cameras))
