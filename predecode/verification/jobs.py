@@ -107,10 +107,15 @@ def _live_episodes(finished: Sequence[Finished]) -> list[PlannedEpisode]:
     """Episodes that readers are served, of all generations."""
     live = []
     for item in finished:
-        faults = [*(r.faults for r in item.shards), *(r.faults for r in item.tables)]
-        at_fault = {fault.episode_index for of_task in faults for fault in of_task}
-        live += [p for p in item.plan.episodes if p.episode.episode_index not in at_fault]
+        masked = _masked(item)
+        live += [p for p in item.plan.episodes if p.episode.episode_index not in masked]
     return live
+
+
+def _masked(item: Finished) -> set[int]:
+    """Episodes of a generation that were at fault in any task."""
+    faults = [*(r.faults for r in item.shards), *(r.faults for r in item.tables)]
+    return {fault.episode_index for of_task in faults for fault in of_task}
 
 
 def _draw(
@@ -170,6 +175,7 @@ def _shard_jobs(
                 shard=job,
                 entry=entries[job.name],
                 absent=absent[job.name],
+                masked=sorted(_masked(item)),
                 samples=own,
                 backend=asked.backends[0],
                 pythons=asked.pythons,
@@ -207,7 +213,7 @@ def _table_jobs(
         for job in jobs_of(out, item.plan):
             if isinstance(job, LowdimJob) and job.name in entries:
                 entry = entries[job.name]
-                compared = sorted(set(stored) & set(entry.episodes))
+                compared = sorted(set(stored) & set(entry.episodes) - _masked(item))
                 yield TableJob(lowdim=job, entry=entry, compared=compared)
 
 
@@ -215,10 +221,10 @@ def _samples(
     live: Sequence[PlannedEpisode], shards: Sequence[VerifyJob], chosen: Samples | None, seed: int
 ) -> list[tuple[str, list[tuple[int, int]]]]:
     """Split and samples of each job: a shard's live ones, or a part of a draw."""
-    split_of = {planned.episode.episode_index: planned.split for planned in live}
     if chosen is None:
-        parts = [(job.shard.task.split, job.expected_samples()) for job in shards]
-        return [(split, [s for s in part if s[0] in split_of]) for split, part in parts]
+        served = [(job, job.chosen(job.expected_samples())["all"]) for job in shards]
+        return [(job.shard.task.split, samples) for job, samples in served if samples]
+    split_of = {planned.episode.episode_index: planned.split for planned in live}
     draw = random.Random(seed)
     ends = draw.sample(chosen["ends"], min(NUM_ITEMS // 2, len(chosen["ends"])))
     others = sorted({*chosen["random"], *chosen["keyframes"]})

@@ -48,6 +48,9 @@ class VerifyJob(msgspec.Struct, frozen=True, kw_only=True):
     entry: ShardEntry
     absent: list[int]
     """Episodes that the shard leaves out because they were at fault in its task."""
+    masked: list[int]
+    """Those that readers are not served because they were at fault in any task; their source may
+    have been repaired since."""
     samples: dict[str, list[tuple[int, int]]] | None
     """Reason -> samples ``(episode_index, frame_index)`` to decode again, among them some that the
     shard need not hold; None for all."""
@@ -83,10 +86,12 @@ class VerifyJob(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def chosen(self, stored: Sequence[tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
-        """Returns reason -> samples to decode again, of those that are stored."""
+        """Returns reason -> samples to decode again, of those that are stored and served."""
+        masked = set(self.masked)
+        served = [sample for sample in stored if sample[0] not in masked]
         if self.samples is None:
-            return {"all": list(stored)}
-        known = set(stored)
+            return {"all": served}
+        known = set(served)
         return {
             reason: [sample for sample in samples if sample in known]
             for reason, samples in self.samples.items()

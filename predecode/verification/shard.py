@@ -171,6 +171,8 @@ def _check_rows(shard: VerifiedShard, rows: NDArray[np.void]) -> None:
     with shard.path.open("rb") as file:
         for planned in job.episodes:
             episode_index = planned.episode.episode_index
+            if episode_index in shard.job.masked:
+                continue
             frames = sorted(frame for e, frame in shard.order if e == episode_index)
             try:
                 for frame, field, data in row_members(Path(job.root), settings, planned, frames):

@@ -108,4 +108,11 @@ def _shown(column: Any, frame: int) -> str:
 
 def _finding(job: TableJob, key: str, expected: str, got: object) -> Finding:
     kind = "rows" if key else "table"
-    return Finding(kind=kind, where=job.entry.path, key=key, expected=expected, got=str(got))
+    return Finding(
+        level="samples" if key else "structure",
+        kind=kind,
+        where=job.entry.path,
+        key=key,
+        expected=expected,
+        got=str(got),
+    )

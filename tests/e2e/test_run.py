@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -195,6 +196,11 @@ def test_without_data_the_error_names_every_place_and_a_way_out(tmp_path: Path) 
         assert text in done.stderr
 
 
+def is_listening(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_an_existing_cluster_does_the_work(
     b1k_root: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -204,14 +210,22 @@ def test_an_existing_cluster_does_the_work(
     subprocess.run(
         [ray, "get-auth-token", "--generate"], env=token, capture_output=True, check=True
     )
-    subprocess.run(start, env=token, capture_output=True, check=True)
+    # 'ray stop' would end every Ray of this machine, also those of other tests.
+    cluster = subprocess.Popen(
+        [*start, "--block"], env=token, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
+        while not is_listening(int(port)):
+            assert cluster.poll() is None
+            time.sleep(0.1)
         done = command(
             *words(b1k_root, tmp_path / "shards", "--address", f"127.0.0.1:{port}"),
             RAY_AUTH_MODE="token",
         )
     finally:
-        subprocess.run([ray, "stop", "--force"], env=token, capture_output=True, check=True)
+        cluster.send_signal(signal.SIGTERM)
+        cluster.wait(timeout=60)
+    assert not is_listening(int(port))
     assert done.returncode == 0, done.stderr
     assert fingerprint(tmp_path / "shards") == fingerprint(undisturbed)
 

@@ -27,7 +27,7 @@ def line(step: int | str) -> str:
 PROMISES: dict[str, tuple[str, ...]] = {
     "cuda.is_available": (r"^torch \d.* cuda (True|False)$", r"^\[\]$"),
     "predecode run": (
-        r"^shards: .*; complete$", r"proven: 1 shards", r"head: uint8 \(224, 224, 3\)",
+        r"^shards: .*; complete$", r"proven: 1 shard,", r"head: uint8 \(224, 224, 3\)",
     ),
     "train_shards.norm_stats": ("corpus statistics of 1712 frames", "upstream statistics of 1712"),
     "exp_name=rung1 \\\n": tuple(line(step) for step in (10, 20, 30, 40, 50)),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import predecode.pipeline
+from predecode.errors import episode_error
 from predecode.verification.report import Report
 from tests.support.jobs import command, run_here, structure_here, verify_here
 from train_shards.storage import sha256_of_file
@@ -239,3 +240,32 @@ def test_quarantined_episodes_are_in_the_report(own_root: Path, tmp_path: Path) 
     report = verify_here(own_root, out, num_random=10)
     assert report.status == "proven"
     assert [fault.episode_index for fault in report.quarantined] == [20]
+
+
+def test_masked_samples_are_not_compared_with_a_repaired_source(
+    own_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One piece of an episode fails; the others are stored, but nobody is served them."""
+    real = predecode.pipeline.decoded_pictures
+
+    def failing(root: Path, planned: Any, camera: str, frames: list[int]) -> Iterator[Any]:
+        for frame, picture in real(root, planned, camera, frames):
+            if planned.episode.episode_index == 40 and frame >= 700:
+                raise episode_error(40, "x.mp4", "broken", "a picture", "none", camera)
+            yield frame, picture
+
+    monkeypatch.setattr(predecode.pipeline, "decoded_pictures", failing)
+    out = tmp_path / "shards"
+    outcome = run_here(own_root, out, tasks="0", size="64", shard_size=256, layout="episode")
+    monkeypatch.undo()
+    assert list(outcome.faults) == [40]
+    stored = sum(s.num_samples for g in outcome.manifest.generations for s in g.shards)
+    assert stored > outcome.manifest.totals.num_samples == 370
+    for path in (*own_root.glob("videos/*/*/episode_00000040.mp4"),
+                 *own_root.glob("data/*/episode_00000040.parquet")):  # fmt: skip
+        path.write_bytes(b"another file")
+    report = verify_here(own_root, out)
+    assert (report.status, report.findings, report.unchecked) == ("proven", [], "")
+    assert report.frames is not None
+    assert report.frames.num_samples == 370
+    assert [fault.episode_index for fault in report.quarantined] == [40]
