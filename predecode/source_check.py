@@ -12,11 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
-from predecode.sources.episode import Episode
-from predecode.video.packets import FrameTable, read_frame_table
+from predecode.errors import EpisodeError, EpisodeFault, InfraError, MediaError, episode_error
+from predecode.sources.episode import Episode, TableSpan, VideoSpan
+from predecode.sources.tables import check_row_ids
+from predecode.video.packets import FrameTable, frame_table_of
 
 __all__ = ["CheckedEpisode", "InputFile", "check_episode", "check_unchanged"]
+
+
+_START_TOLERANCE = Fraction(1, 10)
+"""Of a frame, between a shared file's metadata and its pictures: the files that were joined may
+each have been rounded to a tick."""
 
 
 class InputFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,22 +50,28 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
     """Returns the checked episode.
 
     Raises:
-        EpisodeError: a file is missing, empty or unreadable, counts disagree, or a picture's time
-            is not the one that the data set gives its frame.
+        EpisodeError: the metadata contradict themselves, a file is missing, empty or unreadable,
+            counts disagree, a picture's time is not the one that the data set gives its frame, or
+            an episode does not begin at a keyframe or at its own rows of a shared file.
         InfraError: the root itself cannot be reached.
 
-    Cost: reads headers; a whole video only where its header does not tell the pictures' times.
+    Cost: reads headers; a whole video only where its header does not tell the pictures' times. A
+    file that episodes share is read once for those checked one after the other.
     """
+    if isinstance(episode.fault, EpisodeFault):
+        raise EpisodeError(episode.fault)
     try:
         num_frames = episode.num_frames
         inputs: list[InputFile] = []
         if episode.table is not None:
             inputs.append(_check_table(root, episode, num_frames))
+            check_row_ids(root, episode)
         keyframes: list[int] = []
         for camera in cameras:
             frames, video = _check_video(root, episode, camera)
             num_frames = len(frames.pts) if num_frames is None else num_frames
             _check_count(episode, camera, frames, num_frames)
+            _check_start(episode, camera, frames)
             _check_times(episode, camera, frames, num_frames)
             if camera == cameras[0]:
                 span_start = episode.videos[camera].start
@@ -115,8 +127,7 @@ def _check_table(root: Path, episode: Episode, num_frames: int | None) -> InputF
             episode.episode_index, span.path, "not readable", "a parquet file", error
         ) from error
     rows = metadata.num_rows - span.start
-    # A file with one episode has its rows and no others; in a shared file others may follow.
-    if num_frames is not None and (rows < num_frames or (span.start == 0 and rows != num_frames)):
+    if num_frames is not None and not _is_count(metadata.num_rows, span, num_frames):
         raise episode_error(
             episode.episode_index, span.path, "rows disagree with the metadata",
             f"{num_frames} rows", f"{rows} rows",
@@ -133,7 +144,7 @@ def _check_video(root: Path, episode: Episode, camera: str) -> tuple[FrameTable,
     path = root / span.path
     num_bytes = _check_file(path, span.path, episode, camera, "a video")
     try:
-        frames = read_frame_table(path, span.stream_index)
+        frames = frame_table_of(path, span.stream_index)
     except MediaError as error:
         problem, expected, got = error.args
         raise episode_error(
@@ -157,11 +168,42 @@ def _check_file(path: Path, name: str, episode: Episode, camera: str | None, exp
 def _check_count(episode: Episode, camera: str, frames: FrameTable, num_frames: int) -> None:
     span = episode.videos[camera]
     pictures = len(frames.pts) - span.start
-    if pictures < num_frames or (span.start == 0 and pictures != num_frames):
+    if not _is_count(len(frames.pts), span, num_frames):
         raise episode_error(
             episode.episode_index, span.path, "pictures disagree with the frames of the episode",
             f"{num_frames} pictures", f"{pictures} pictures", camera,
         )  # fmt: skip
+
+
+def _is_count(num_stored: int, span: VideoSpan | TableSpan, num_frames: int) -> bool:
+    """Whether a file's pictures or rows are those of the episode.
+
+    A file with one episode has its pictures and no others; in a shared file others may follow.
+    """
+    stop = span.start + num_frames
+    return num_stored >= stop if span.ends_file is False else num_stored == stop
+
+
+def _check_start(episode: Episode, camera: str, frames: FrameTable) -> None:
+    """In a shared file an episode begins at a keyframe, and where the metadata say."""
+    span = episode.videos[camera]
+    if span.ends_file is msgspec.UNSET:
+        return
+    name = f"picture {span.start} of the file, the episode's first,"
+    if span.start not in frames.keyframe_ranks:
+        key = frames.keyframe_ranks[frames.keyframe_ranks < span.start]
+        raise episode_error(
+            episode.episode_index, span.path, f"{name} is not a keyframe", "a keyframe there",
+            f"one at picture {int(key[-1])} before it" if len(key) else "none before it", camera,
+        )  # fmt: skip
+    if episode.fps is not None:
+        time_s = int(frames.pts[span.start] - frames.pts[0]) * frames.time_base
+        if abs(time_s * Fraction(*episode.fps) - span.start) > _START_TOLERANCE:
+            raise episode_error(
+                episode.episode_index, span.path, f"{name} is not at its time",
+                f"{float(span.start / Fraction(*episode.fps)):.6f} s after the file's first",
+                f"{float(time_s):.6f} s", camera,
+            )  # fmt: skip
 
 
 def _check_times(episode: Episode, camera: str, frames: FrameTable, num_frames: int) -> None:
