@@ -17,6 +17,7 @@ from predecode.sources.metadata import (
     read_jsonl,
     understanding,
 )
+from train_shards.b1k_state import LAYOUT_2025
 from train_shards.errors import UserError
 from train_shards.format import check_relative_path
 
@@ -32,6 +33,7 @@ class B1kSource:
     """The 2025 edition under one root; see ``predecode.sources.episode.Source``."""
 
     kind = "b1k"
+    state_layout = LAYOUT_2025
 
     def __init__(self, root: Path) -> None:
         """Reads ``meta/``; opens no episode.

@@ -11,6 +11,7 @@ from typing import Any
 from predecode.sources.episode import Episode
 from predecode.sources.lerobot_v3 import Task, episode_files, episodes_of, read_rows_of_episodes
 from predecode.sources.metadata import check_content, frame_rate, read_jsonl, understanding
+from train_shards.b1k_state import LAYOUT_2026
 from train_shards.errors import UserError
 from train_shards.format import check_relative_path
 
@@ -32,6 +33,7 @@ class B1k2026Source:
     """The 2026 edition under one root; see ``predecode.sources.episode.Source``."""
 
     kind = "b1k"
+    state_layout = LAYOUT_2026
 
     def __init__(self, root: Path, info: dict[str, Any]) -> None:
         """Reads ``meta/``; opens no episode.

@@ -71,6 +71,8 @@ class Source(Protocol):
     """Camera -> the source's own key, sorted by camera."""
     episodes: list[Episode]
     """Sorted by ``episode_index``, which is unique."""
+    state_layout: str
+    """As ``Settings.state_layout``."""
     task_names: dict[str, int]
     """Short name of a task -> ``task_index``."""
 

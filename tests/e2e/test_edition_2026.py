@@ -25,6 +25,7 @@ from predecode.video.pyav import PyavDecoder
 from tests.support.jobs import command, retry_here, run_here, verify_here
 from train_shards.dataset import IMAGE_KEY, ShardDataset
 from train_shards.manifest import load_manifest
+from train_shards.norm_stats import corpus_stats
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +70,7 @@ def test_items_hold_the_rows_of_the_source(root_2026: Path, shards_2026: Path) -
     source = pa.concat_tables([pq.read_table(path) for path in paths]).to_pylist()
     dataset = ShardDataset(shards_2026, cameras=["head"])
     assert len(source) == len(dataset) == 947
+    item = {}
     for position, expected in enumerate(source):
         item = dataset[position]
         assert expected["index"] == position
@@ -137,6 +139,60 @@ def test_native_pixels_are_those_of_the_ffmpeg_command_line(
         stored = dataset[position][IMAGE_KEY + "left_wrist"]
         # The command line's conversion may be another build's, one level away at most.
         assert np.abs(stored.astype(int) - picture).max() <= 1
+
+
+STATE = "observation.state"
+# Source: the two editions' index tables; place in 2026 -> place in 2025.
+PLACES = {
+    (0, 3): (253, 256), (3, 10): (158, 165), (10, 17): (179, 186), (17, 20): (186, 189),
+    (20, 24): (189, 193), (24, 26): (193, 195), (26, 28): (195, 197), (28, 35): (197, 204),
+    (35, 42): (218, 225), (42, 45): (225, 228), (45, 49): (228, 232), (49, 51): (232, 234),
+    (51, 53): (234, 236), (53, 57): (236, 240), (57, 61): (240, 244),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["shards", "online"])
+def test_the_state_in_the_places_of_2025(root_2026: Path, shards_2026: Path, kind: str) -> None:
+    deltas = {STATE: [-1 / 30, 0.0, 1 / 30]}
+    first = sum(LENGTHS.values()) - LENGTHS[6]
+
+    def open_it(**named: Any) -> ShardDataset | OnlineDataset:
+        named |= {"state": "as_2025", "tasks": [50], "cameras": ["head"]}
+        if kind == "shards":
+            return ShardDataset(shards_2026, **named)
+        return OnlineDataset(root_2026, only={6}, **named)
+
+    for position, rows in ((0, [0, 0, 1]), (40, [39, 40, 41]), (84, [83, 84, 84])):
+        table = pq.read_table(root_2026 / "data/chunk-050/file-000.parquet")
+        source = np.array(table[STATE].to_pylist(), np.float32)[rows]
+        expected = np.zeros((3, 256), np.float32)
+        for (start, stop), (there, end) in PLACES.items():
+            expected[:, there:end] = source[:, start:stop]
+        window = open_it(delta_timestamps=deltas)[position][STATE]
+        assert window.dtype == np.float32
+        assert np.array_equal(window, expected)
+        assert np.array_equal(open_it()[position][STATE], expected[1])
+        assert open_it()[position]["index"] == first + position
+
+
+def test_the_manifest_tells_the_layout(root_2026: Path, shards_2026: Path) -> None:
+    settings = json.loads((shards_2026 / ".predecode/manifest.json").read_text())["settings"]
+    assert settings["state_layout"] == "b1k-2026-61"
+    assert ShardDataset(shards_2026)[0][STATE].shape == (61,)
+    assert open_source("b1k", root_2026).state_layout == "b1k-2026-61"
+
+
+def test_statistics_for_the_policy_are_those_of_the_rows(shards_2026: Path) -> None:
+    """What extract_state_from_proprio takes, from the places of 2026."""
+    stats, num_frames = corpus_stats(shards_2026)
+    dataset = ShardDataset(shards_2026, cameras=["head"])
+    states = np.stack([dataset[position][STATE] for position in range(947)])
+    left, right = (states[:, a:b].sum(axis=1, keepdims=True) for a, b in ((24, 26), (49, 51)))
+    joints = [states[:, a:b] for a, b in ((0, 3), (53, 57), (3, 10), (28, 35))]
+    policy = np.concatenate([*joints, left, right], axis=1).astype(np.float64)
+    assert num_frames == len(policy) == 947
+    assert np.allclose(stats["state"].mean, policy.mean(axis=0), atol=1e-6)
+    assert np.allclose(stats["state"].std, policy.std(axis=0), atol=1e-5)
 
 
 def test_through_the_command_line(root_2026: Path, tmp_path: Path) -> None:
@@ -345,6 +401,12 @@ def longer_last_file(root: Path) -> None:
     (folder / "longer.mp4").rename(folder / "file-001.mp4")
 
 
+def early_start(root: Path) -> None:
+    longer_last_file(root)
+    shift(root, 1, 1)
+    shift(root, 2, 8)
+
+
 def late_pictures(root: Path) -> None:
     """From episode 2 on, the pictures of the head camera's file come one frame later."""
     path = root / f"videos/{HEAD}/chunk-000/file-001.mp4"
@@ -363,7 +425,7 @@ def cut_file(root: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Path], None], dict[int, str]]] = {
     "start between keyframes": (
-        lambda root: (longer_last_file(root), shift(root, 1, 1), shift(root, 2, 8))[0],
+        early_start,
         {
             1: "picture 1 of the file, the episode's first, is not a keyframe; expected a keyframe "
             "there, got one at picture 0 before it",

@@ -34,11 +34,11 @@ TRAIN_SHARDS = [
     "skill_weights", "frame_texts", "orchestrators", "metadata_files", "prompts", "phrases",
     "launch", "feeding", "feed_canary", "feed_line", "run_folder", "replace", "lerobot",
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
-    "norm_stats", "norm_stats_file", "quantiles", "b1k_state",
+    "norm_stats", "norm_stats_file", "quantiles",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "dataset", "items", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
-    "errors",
+    "b1k_state", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]
