@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from predecode.errors import EpisodeError, EpisodeFault, InfraError, MediaError, episode_error
+from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
 from predecode.sources.episode import Episode, TableSpan, VideoSpan
 from predecode.sources.tables import check_row_ids
 from predecode.video.packets import FrameTable, frame_table_of
@@ -58,8 +58,9 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
     Cost: reads headers; a whole video only where its header does not tell the pictures' times. A
     file that episodes share is read once for those checked one after the other.
     """
-    if isinstance(episode.fault, EpisodeFault):
-        raise EpisodeError(episode.fault)
+    for fault in episode.faults or ():
+        if fault.camera is None or fault.camera in cameras:
+            raise EpisodeError(fault)
     try:
         num_frames = episode.num_frames
         inputs: list[InputFile] = []

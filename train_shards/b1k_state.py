@@ -95,11 +95,11 @@ def state_as_2025(state: NDArray[Any]) -> NDArray[Any]:
     Zeros stand where 2026 has nothing: whole-body joints, efforts, sines and cosines, pose of the
     base. What a policy sees (``policy_state``) is all there.
 
-    The numbers are not converted. Copies of the 2026 edition from before its correction of August
-    2026 hold velocities (base, arms, grippers, trunk) in another frame, and base velocities from
-    before July 2026 are wrong: take a corrected copy, and statistics of the data that is trained
-    on rather than those of the other edition.
-    Source: the edition's changelog of 2026-07-27 and 2026-08-24.
+    The numbers are not converted, and older copies of the 2026 edition hold wrong ones: the base's
+    velocity (0:3 of 61) was in the wrong frame until 2026-07-27, the velocities of arms, grippers
+    and trunk were wrong until 2026-08-24. Take a corrected copy, and statistics of the data that
+    is trained on, not the other edition's.
+    Source: the edition's changelog of these days.
 
     Raises:
         DataError: the last axis is not 61 long.

@@ -56,9 +56,10 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     """Camera -> its pictures."""
     table: TableSpan | None
     """None where the source has no low-dimensional data."""
-    fault: EpisodeFault | msgspec.UnsetType = msgspec.UNSET
-    """What is wrong with the metadata themselves; the source check refuses such an episode. Unset,
-    as ``ends_file``, leaves no trace in a plan, so that older plans keep their digests."""
+    faults: tuple[EpisodeFault, ...] | msgspec.UnsetType = msgspec.UNSET
+    """What is wrong with the metadata themselves; the source check refuses an episode with a fault
+    of what is asked for. Unset, as ``ends_file``, leaves no trace in a plan, so that older plans
+    keep their digests."""
 
 
 class Source(Protocol):

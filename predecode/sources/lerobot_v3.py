@@ -111,11 +111,11 @@ def episodes_of(
     episodes = []
     for number, (row, task) in enumerate(zip(rows, tasks, strict=True)):
         own = {name: found[number] for name, found in places.items()}
-        faults = [
+        faults = tuple(
             EpisodeFault(int(row["episode_index"]), place.path, *place.problem, name or None)
             for name, place in own.items()
             if place.problem is not None
-        ]
+        )
         episodes.append(
             Episode(
                 episode_index=int(row["episode_index"]),
@@ -138,7 +138,7 @@ def episodes_of(
                     start=own[""].start,
                     ends_file=own[""].stop == ends[""][own[""].path],
                 ),
-                fault=faults[0] if faults else UNSET,
+                faults=faults or UNSET,
             )
         )
     return episodes
@@ -159,7 +159,9 @@ def _with_offsets(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]
 def _table_place(info: Mapping[str, Any], row: Mapping[str, Any]) -> _Place:
     length, problem = int(row["length"]), None
     num_rows = int(row["dataset_to_index"]) - int(row["dataset_from_index"])
-    if num_rows != length:
+    if length < 1:
+        problem = ("length in the metadata", "1 or more", f"{length}")
+    elif num_rows != length:
         problem = ("rows disagree with the length in the metadata", f"{length}", f"{num_rows}")
     path = _path(info, "data_path", row, "data/")
     return _Place(path, row["offset"], row["offset"] + length, problem)

@@ -94,11 +94,8 @@ def set_info(root: Path, **changes: Any) -> None:
 
 
 def faults(root: Path) -> dict[int, EpisodeFault]:
-    return {
-        e.episode_index: e.fault
-        for e in open_b1k(root).episodes
-        if isinstance(e.fault, EpisodeFault)
-    }
+    """The first of each episode."""
+    return {e.episode_index: e.faults[0] for e in open_b1k(root).episodes if e.faults}
 
 
 def test_the_edition_is_told_by_info(root: Path) -> None:
@@ -209,9 +206,20 @@ def test_a_fault_of_an_episodes_own_entries_costs_that_episode(
     assert got in found[2].got
     with pytest.raises(EpisodeError, match=problem):
         check_episode(root, open_b1k(root).episodes[2], ("head",))
+    if found[2].camera:  # costs those nothing who ask for the other camera
+        with pytest.raises(EpisodeError, match="no such file"):
+            check_episode(root, open_b1k(root).episodes[2], ("left_wrist",))
     # The end of its files is not known any more, so that no other one is blamed for it.
     if found[2].camera == "head":
         assert open_b1k(root).episodes[1].videos["head"].ends_file is False
+
+
+@pytest.mark.parametrize("length", [0, -3])
+def test_an_episode_without_frames_is_at_fault(root: Path, length: int) -> None:
+    write(root, ROWS[0], ROWS[1], row(2, length, 161, (1, 100), (0, 161)))
+    assert [(e, f.problem, f.got) for e, f in faults(root).items()] == [
+        (2, "length in the metadata", f"{length}")
+    ]
 
 
 def test_two_that_claim_the_same_frames_are_both_at_fault(root: Path) -> None:
