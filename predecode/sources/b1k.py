@@ -1,4 +1,4 @@
-"""BEHAVIOR-1K, 2025 edition: LeRobot v2.1 with paths of its own.
+"""BEHAVIOR-1K: the choice of the edition, and that of 2025, LeRobot v2.1 with paths of its own.
 
 Source: ``meta/info.json`` of the 2025 challenge demonstrations. Ids are sparse, so they come from
 ``episodes.jsonl`` and never from a rank. Every path is built from info.json's own templates.
