@@ -25,6 +25,8 @@ __all__ = ["Task", "episode_files", "episodes_of", "read_rows_of_episodes"]
 
 _TOLERANCE = Fraction(1, 10)
 """Of a frame, between a time and the frame that it means; times are sums of float64."""
+_MOST_FRAMES = 2**40
+"""Where no file's frames reach: a larger number would not fit a plan's integers."""
 _FILE = ("chunk_index", "file_index")
 _TIMES = ("from_timestamp", "to_timestamp")
 
@@ -176,8 +178,8 @@ def _video_place(
         return _Place(path, 0, 0, ("times in the metadata", "numbers", f"{times_s}"))
     exact = [Fraction(time_s) * fps for time_s in times_s]
     start, stop = (round(frames) for frames in exact)
-    problem = None
-    if any(abs(frames - round(frames)) > _TOLERANCE for frames in exact) or start < 0:
+    is_off = any(abs(frames - round(frames)) > _TOLERANCE for frames in exact)
+    if is_off or not 0 <= start < _MOST_FRAMES:
         problem = (
             "a time in the metadata is no frame's", f"a whole number of 1/{fps} s",
             f"{times_s[0]!r} to {times_s[1]!r} s",
@@ -187,7 +189,9 @@ def _video_place(
             "times in the metadata disagree with the length", f"{length} frames",
             f"{stop - start}, from {times_s[0]!r} to {times_s[1]!r} s",
         )  # fmt: skip
-    return _Place(path, max(start, 0), max(start, 0) + length, problem)
+    else:
+        return _Place(path, start, stop, None)
+    return _Place(path, 0, 0, problem)
 
 
 def _path(

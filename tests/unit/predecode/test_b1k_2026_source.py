@@ -187,6 +187,12 @@ FROM, TO = f"videos/{HEAD}/from_timestamp", f"videos/{HEAD}/to_timestamp"
     [
         ({FROM: 3.35}, "a time in the metadata is no frame's", "1/30 s", "3.35 to 4.7"),
         ({FROM: -0.1}, "a time in the metadata is no frame's", "1/30 s", "-0.1 to 4.7"),
+        (
+            {FROM: 2.0**60, TO: 2.0**60 + 256},
+            "a time in the metadata is no frame's",
+            "1/30",
+            "e+18",
+        ),
         ({FROM: float("nan")}, "times in the metadata", "numbers", "nan"),
         ({TO: float("inf")}, "times in the metadata", "numbers", "inf"),
         ({TO: 4.8}, "times in the metadata disagree with the length", "43 frames", "44, from"),
