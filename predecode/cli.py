@@ -64,11 +64,18 @@ def sample(
     full_size: Annotated[
         bool, typer.Option("--full-size", help="Pictures of 720 and 480 pixels (default: small).")
     ] = False,
+    edition: Annotated[
+        str, typer.Option(help="2025: a file an episode. 2026: files of several episodes, RGB.")
+    ] = "2025",
 ) -> None:
-    """Make a small data set in the layout of BEHAVIOR-1K (2025 edition) to try things on."""
+    """Make a small data set in the layout of BEHAVIOR-1K to try things on."""
     from predecode.sources.sample import make_sample
+    from predecode.sources.sample_2026 import make_sample_2026
 
-    made = make_sample(out, full_size=full_size)
+    makers = {"2025": make_sample, "2026": make_sample_2026}
+    if edition not in makers:
+        raise UserError(f"--edition {edition}: expected 2025 or 2026.")
+    made = makers[edition](out, full_size=full_size)
     print(
         f"{made.root}: {made.num_episodes} episodes, {made.num_frames:,} frames, "
         f"{made.num_bytes / 1e6:.1f} MB. Next: predecode run --src b1k --root {out} --out shards/"

@@ -2,6 +2,8 @@
 
 import re
 
+import msgspec
+
 from predecode.selection import held_out
 from predecode.sources.episode import Source
 from train_shards.codec import CODECS
@@ -23,7 +25,7 @@ DEFAULT_SHARD_SIZE = 8192
 _DEFAULT_JPEG_QUALITY = 95
 _MAX_EDGE_PX = 8192
 """Keeps a square picture below Pillow's limit against decompression bombs (89 Mpx)."""
-_OPTIONS = {"source": "src"}
+_OPTIONS = {"source": "src", "state_layout": "src, layout of the state"}
 
 
 def make_settings(
@@ -80,11 +82,16 @@ def make_settings(
         embed_lowdim=embed_lowdim,
         task_info=task_info,
         seed=seed,
+        state_layout=source.state_layout,
     )
 
 
 def settings_difference(stored: Settings, asked: Settings) -> list[str]:
     """Returns one line for each setting that differs, with both values."""
+    stored, asked = (
+        msgspec.structs.replace(settings, state_layout=settings.known_state_layout)
+        for settings in (stored, asked)
+    )
     return [
         f"--{_OPTIONS.get(field, field.replace('_', '-'))}: "
         f"the output has {getattr(stored, field)!r}, asked for {getattr(asked, field)!r}"

@@ -22,7 +22,6 @@ from train_shards.format import MANIFEST_PATH, SPLITS, index_path, plan_path
 from train_shards.index import EPISODE_DTYPE, LIVE, NOT_STORED, write_index
 from train_shards.ledger import decode_ledger
 from train_shards.manifest import (
-    FormatVersion,
     GenerationEntry,
     IndexEntry,
     LowdimEntry,
@@ -115,7 +114,7 @@ def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]
     episodes = refused | {number: p.episode for number, p in planned.items()}
     rates = {episode.fps for episode in episodes.values()}
     return Manifest(
-        format=FormatVersion(),
+        format=finished[-1].plan.format,  # an older output stays what it is until it grows
         written_by=f"predecode {version('predecode')}",
         settings=settings,
         complete=not faults,

@@ -20,6 +20,7 @@ from predecode.source_check import CheckedEpisode, check_episode
 from predecode.sources.episode import Episode, Source
 from predecode.sources.registry import open_source
 from predecode.video.backends import choose_backend, load_backend
+from train_shards.b1k_state import StateChoice
 from train_shards.format import picture_size
 from train_shards.index import EPISODE_DTYPE, LIVE, row_of_position
 from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
@@ -85,6 +86,7 @@ class OnlineDataset(ItemDataset):
         image_dtype: Literal["uint8", "float32"] = "uint8",
         image_transforms: Callable[[NDArray[Any]], Any] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
+        state: StateChoice = "as_stored",
     ) -> None:
         """Reads the metadata and checks every episode, whatever is selected.
 
@@ -108,6 +110,7 @@ class OnlineDataset(ItemDataset):
             image_dtype: ``float32`` divides by 255.
             image_transforms: applied to each image.
             on_error: ``skip`` serves the next sample for one that cannot be decoded.
+            state: ``as_2025`` serves the 2026 edition's state in the places of the 2025 edition.
 
         Raises:
             UserError: no data here, a decoder that is not known or cannot be loaded, no such task,
@@ -132,12 +135,14 @@ class OnlineDataset(ItemDataset):
             image_dtype,
             image_transforms,
             on_error,
+            state,
         )
         super().__init__(
             options,
             cameras=tuple(sorted(source.cameras)),
             fps=next(iter(rates)) if len(rates) == 1 else None,
             stride=stride,
+            state_layout=source.state_layout,
         )
         self.root, self._src = source.root, src
         self._size, self._stride = picture_size(parse_size(size)), stride

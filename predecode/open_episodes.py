@@ -17,7 +17,7 @@ from predecode.sources.episode import Episode
 from predecode.sources.tables import check_timestamps, read_rows
 from predecode.video.backends import OpenDecoder
 from predecode.video.decoder import Decoder
-from predecode.video.packets import read_frame_table
+from predecode.video.packets import frame_table_of
 from train_shards.lowdim import column_views
 
 __all__ = ["KnownEpisode", "OpenEpisodes"]
@@ -38,7 +38,7 @@ class KnownEpisode(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """One camera of one episode: its decoder, and the pictures decoded last, by frame."""
+    """One video file: its decoder, and the pictures decoded last, by rank in the file."""
 
     decoder: Decoder
     recent: OrderedDict[int, NDArray[np.uint8]]
@@ -68,7 +68,7 @@ class OpenEpisodes:
         self._root, self._open_video, self._size = root, open_video, size
         self._num_recent = num_recent
         self._num_streams = OPEN_EPISODES * num_cameras
-        self._streams: OrderedDict[tuple[int, str], _Stream] = OrderedDict()
+        self._streams: OrderedDict[tuple[str, int | None], _Stream] = OrderedDict()
         self._tables: OrderedDict[int, dict[str, Any]] = OrderedDict()
 
     def columns(self, known: KnownEpisode) -> dict[str, Any]:
@@ -112,12 +112,11 @@ class OpenEpisodes:
         span = known.episode.videos[camera]
         try:
             stream = self._stream(known, camera)
-            found = {frame: stream.recent[frame] for frame in frames if frame in stream.recent}
-            missing = [span.start + frame for frame in frames if frame not in found]
-            for rank, picture in stream.decoder.pictures(missing):
+            ranks = [span.start + frame for frame in frames]
+            found = {rank: stream.recent[rank] for rank in ranks if rank in stream.recent}
+            for rank, picture in stream.decoder.pictures([r for r in ranks if r not in found]):
                 # A copy: a native picture may be the decoder's own memory.
-                image = np.array(resize_with_pad(picture, self._size))
-                found[rank - span.start] = stream.recent[rank - span.start] = image
+                found[rank] = stream.recent[rank] = np.array(resize_with_pad(picture, self._size))
                 if len(stream.recent) > self._num_recent:
                     stream.recent.popitem(last=False)
         except MediaError as error:
@@ -126,7 +125,7 @@ class OpenEpisodes:
             raise episode_error(
                 known.episode.episode_index, span.path, problem, expected, got, camera
             ) from error
-        return found
+        return {rank - span.start: image for rank, image in found.items()}
 
     def close(self) -> None:
         """Closes every file."""
@@ -136,12 +135,12 @@ class OpenEpisodes:
         self._tables.clear()
 
     def _stream(self, known: KnownEpisode, camera: str) -> _Stream:
-        key = (known.episode.episode_index, camera)
+        span = known.episode.videos[camera]
+        key = (span.path, span.stream_index)
         stream = self._streams.get(key)
         if stream is None:
-            span = known.episode.videos[camera]
             path = self._root / span.path
-            table = read_frame_table(path, span.stream_index)
+            table = frame_table_of(path, span.stream_index)
             if not table.digest.startswith(known.digests[camera]):
                 raise MediaError(
                     "file changed since the data set was opened",
@@ -156,6 +155,7 @@ class OpenEpisodes:
         return stream
 
     def _drop(self, known: KnownEpisode, camera: str) -> None:
-        stream = self._streams.pop((known.episode.episode_index, camera), None)
+        span = known.episode.videos[camera]
+        stream = self._streams.pop((span.path, span.stream_index), None)
         if stream is not None:
             stream.decoder.close()

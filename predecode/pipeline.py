@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
 from predecode.sources.tables import check_timestamps, read_rows
 from predecode.video.decoder import Decoder
-from predecode.video.packets import FrameTable, read_frame_table
+from predecode.video.kept_open import KeptOpen
+from predecode.video.packets import FrameTable, frame_table_of
 from predecode.video.pyav import PyavDecoder
 from train_shards.codec import encode_image
 from train_shards.format import (
@@ -87,7 +89,13 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
     check_probe(job.settings, job.probe)
     planned = {p.episode.episode_index: p for p in job.episodes}
     faults: list[EpisodeFault] = []
-    with disk_errors_of(job.out), EncodedSamples(job.settings.camera_names) as samples:
+    cameras = job.settings.camera_names
+    with (
+        disk_errors_of(job.out),
+        EncodedSamples(cameras) as samples,
+        # Episodes of one file stand next to each other: it is opened once.
+        KeptOpen(PyavDecoder, len(cameras)) as videos,
+    ):
         for episode_index, pieces in itertools.groupby(
             job.task.pieces, key=lambda piece: piece.episode_index
         ):
@@ -97,8 +105,11 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
                     Path(job.root), job.settings, planned[episode_index], frames
                 ):
                     samples.add_member((episode_index, frame), field, data)
-                for camera in job.settings.camera_names:
-                    _add_images(job, planned[episode_index], camera, frames, samples, report)
+                for camera in cameras:
+                    pictures = decoded_pictures(
+                        Path(job.root), planned[episode_index], camera, frames, videos
+                    )
+                    _add_images(job, (episode_index, camera), pictures, samples, report)
             except EpisodeError as error:
                 samples.drop(episode_index)
                 faults.append(error.fault)
@@ -122,7 +133,7 @@ def decoded_pictures(
     planned: PlannedEpisode,
     camera: str,
     frames: list[int],
-    open_video: Callable[[Path, FrameTable], Decoder] = PyavDecoder,
+    open_video: Callable[[Path, FrameTable], AbstractContextManager[Decoder]] = PyavDecoder,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yields ``(frame_index, picture)`` of one camera, from the file that was planned.
 
@@ -191,27 +202,27 @@ def planned_table(root: Path, planned: PlannedEpisode, camera: str) -> FrameTabl
     """
     span, planned_input = planned.episode.videos[camera], planned.video_input(camera)
     check_unchanged(root, planned_input)
-    table = read_frame_table(root / span.path, span.stream_index)
+    table = frame_table_of(root / span.path, span.stream_index)
     check_unchanged(root, planned_input, digest=table.digest)
     return table
 
 
 def _add_images(
     job: ShardJob,
-    planned: PlannedEpisode,
-    camera: str,
-    frames: list[int],
+    video: tuple[int, str],
+    pictures: Iterable[tuple[int, NDArray[np.uint8]]],
     samples: EncodedSamples,
     report: Callable[[int], None],
 ) -> None:
-    settings = job.settings
+    """Stores the ``(frame_index, picture)`` of one ``(episode_index, camera)``."""
+    settings, (episode_index, camera) = job.settings, video
     field = image_field(camera, settings.codec)
     fresh = 0
-    for frame, picture in decoded_pictures(Path(job.root), planned, camera, frames):
+    for frame, picture in pictures:
         image = resize_with_pad(picture, settings.picture_size)
         pixel_xxh3 = xxhash.xxh3_64_intdigest(image.data)
         data = encode_image(image, settings.codec, settings.quality, settings.subsampling)
-        samples.add_image((planned.episode.episode_index, frame), camera, field, data, pixel_xxh3)
+        samples.add_image((episode_index, frame), camera, field, data, pixel_xxh3)
         fresh += 1
         if fresh == _REPORT_IMAGES:
             report(fresh)

@@ -15,8 +15,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
-from predecode.sources.episode import Episode
-from predecode.video.packets import FrameTable, read_frame_table
+from predecode.sources.episode import Episode, TableSpan, VideoSpan
+from predecode.sources.tables import check_row_ids
+from predecode.video.packets import FrameTable, frame_table_of
 
 __all__ = [
     "EMPTY_FILE",
@@ -38,6 +39,11 @@ NO_FILE = "no such file"
 """A fault's ``problem`` where nothing stands under the path."""
 EMPTY_FILE = "empty file"
 """A fault's ``problem`` where a file of 0 bytes stands."""
+
+
+_START_TOLERANCE = Fraction(1, 10)
+"""Of a frame, between a shared file's metadata and its pictures: the files that were joined may
+each have been rounded to a tick."""
 
 
 class InputFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +71,17 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
     """Returns the checked episode.
 
     Raises:
-        EpisodeError: a file is missing, empty or unreadable, counts disagree, or a picture's time
-            is not the one that the data set gives its frame.
+        EpisodeError: the metadata contradict themselves, a file is missing, empty or unreadable,
+            counts disagree, a picture's time is not the one that the data set gives its frame, or
+            an episode does not begin at a keyframe or at its own rows of a shared file.
         InfraError: the root itself cannot be reached.
 
-    Cost: reads headers; a whole video only where its header does not tell the pictures' times.
+    Cost: reads headers; a whole video only where its header does not tell the pictures' times. A
+    file that episodes share is read once for those checked one after the other.
     """
+    for fault in episode.faults or ():
+        if fault.camera is None or fault.camera in cameras:
+            raise EpisodeError(fault)
     try:
         num_frames = episode.num_frames
         inputs: list[InputFile] = []
@@ -78,11 +89,13 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
             metadata, table = read_table_header(root, episode)
             check_rows(episode, metadata.num_rows)
             inputs.append(table)
+            check_row_ids(root, episode)
         keyframes: list[int] = []
         for camera in cameras:
             frames, video = read_video(root, episode, camera)
             num_frames = len(frames.pts) if num_frames is None else num_frames
             check_count(episode, camera, frames, num_frames)
+            _check_start(episode, camera, frames)
             _check_times(episode, camera, frames, num_frames)
             if camera == cameras[0]:
                 span_start = episode.videos[camera].start
@@ -168,12 +181,10 @@ def check_rows(episode: Episode, num_rows: int) -> None:
     span, num_frames = episode.table, episode.num_frames
     if span is None or num_frames is None:
         return
-    rows = num_rows - span.start
-    # A file with one episode has its rows and no others; in a shared file others may follow.
-    if rows < num_frames or (span.start == 0 and rows != num_frames):
+    if not _is_count(num_rows, span, num_frames):
         raise episode_error(
             episode.episode_index, span.path, "rows disagree with the metadata",
-            f"{num_frames} rows", f"{rows} rows",
+            f"{num_frames} rows", f"{num_rows - span.start} rows",
         )  # fmt: skip
 
 
@@ -189,7 +200,7 @@ def read_video(root: Path, episode: Episode, camera: str) -> tuple[FrameTable, I
     path = root / span.path
     num_bytes = _check_file(path, span.path, episode, camera, "a video")
     try:
-        frames = read_frame_table(path, span.stream_index)
+        frames = frame_table_of(path, span.stream_index)
     except MediaError as error:
         problem, expected, got = error.args
         raise episode_error(
@@ -218,7 +229,7 @@ def check_count(episode: Episode, camera: str, frames: FrameTable, num_frames: i
     """
     span = episode.videos[camera]
     pictures = len(frames.pts) - span.start
-    if pictures < num_frames or (span.start == 0 and pictures != num_frames):
+    if not _is_count(len(frames.pts), span, num_frames):
         raise episode_error(
             episode.episode_index, span.path, "pictures disagree with the frames of the episode",
             f"{num_frames} pictures", f"{pictures} pictures", camera,
@@ -250,6 +261,37 @@ def time_deviation(ticks: NDArray[np.int64], step: Fraction) -> NDArray[np.int64
     """
     times: NDArray[np.int64] = (ticks - ticks[0]) * step.denominator
     return times - np.arange(len(ticks), dtype=np.int64) * step.numerator
+
+
+def _is_count(num_stored: int, span: VideoSpan | TableSpan, num_frames: int) -> bool:
+    """Whether a file's pictures or rows are those of the episode.
+
+    A file with one episode has its pictures and no others; in a shared file others may follow.
+    """
+    stop = span.start + num_frames
+    return num_stored >= stop if span.ends_file is False else num_stored == stop
+
+
+def _check_start(episode: Episode, camera: str, frames: FrameTable) -> None:
+    """In a shared file an episode begins at a keyframe, and where the metadata say."""
+    span = episode.videos[camera]
+    if span.ends_file is msgspec.UNSET:
+        return
+    name = f"picture {span.start} of the file, the episode's first,"
+    if span.start not in frames.keyframe_ranks:
+        key = frames.keyframe_ranks[frames.keyframe_ranks < span.start]
+        raise episode_error(
+            episode.episode_index, span.path, f"{name} is not a keyframe", "a keyframe there",
+            f"one at picture {int(key[-1])} before it" if len(key) else "none before it", camera,
+        )  # fmt: skip
+    if episode.fps is not None:
+        time_s = int(frames.pts[span.start] - frames.pts[0]) * frames.time_base
+        if abs(time_s * Fraction(*episode.fps) - span.start) > _START_TOLERANCE:
+            raise episode_error(
+                episode.episode_index, span.path, f"{name} is not at its time",
+                f"{float(span.start / Fraction(*episode.fps)):.6f} s after the file's first",
+                f"{float(time_s):.6f} s", camera,
+            )  # fmt: skip
 
 
 def _check_times(episode: Episode, camera: str, frames: FrameTable, num_frames: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from predecode.sources.sample import make_sample
+from predecode.sources.sample_2026 import make_sample_2026
 from tests.support.jobs import run_here
 
 # Examples that are the same everywhere, and no clock: the machine may be busy.
@@ -31,6 +32,28 @@ def jpeg_shards(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     out = tmp_path_factory.mktemp("jpeg") / "shards"
     run_here(b1k_root, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def root_2026(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the 2026 layout."""
+    root = tmp_path_factory.mktemp("source") / "b1k_2026"
+    make_sample_2026(root, num_processes=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def shards_2026(root_2026: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default output of ``root_2026``, in two shards."""
+    out = tmp_path_factory.mktemp("jpeg_2026") / "shards"
+    run_here(root_2026, out)
+    return out
+
+
+@pytest.fixture
+def own_root_2026(root_2026: Path, tmp_path: Path) -> Path:
+    """A copy of the data set that a test may break."""
+    return Path(shutil.copytree(root_2026, tmp_path / "b1k_2026"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from train_shards.b1k_state import StateChoice
 from train_shards.codec import decode_image
 from train_shards.errors import DataError, UserError
 from train_shards.format import image_field
@@ -59,6 +60,7 @@ class ShardDataset(ItemDataset):
         cache: Cache | None = None,
         whole_shards: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
+        state: StateChoice = "as_stored",
     ) -> None:
         """Opens an output.
 
@@ -86,6 +88,9 @@ class ShardDataset(ItemDataset):
                 a shard for long; otherwise each batch reads just its pictures, many ranges at once.
             on_error: ``skip`` serves the next sample for a damaged one, logs it, and raises after
                 100 of them in one process.
+            state: ``as_2025`` serves ``observation.state`` of BEHAVIOR-1K's 2026 edition (61
+                numbers) in the 256 places of the 2025 edition, for a trainer that expects these:
+                zeros where 2026 has nothing, no number converted (see ``state_as_2025``).
 
         Raises:
             UserError: no output here, no such split, task, camera or column, nothing selected, or a
@@ -105,9 +110,14 @@ class ShardDataset(ItemDataset):
             image_dtype,
             image_transforms,
             on_error,
+            state,
         )
         super().__init__(
-            options, cameras=settings.camera_names, fps=manifest.fps, stride=settings.stride
+            options,
+            cameras=settings.camera_names,
+            fps=manifest.fps,
+            stride=settings.stride,
+            state_layout=settings.known_state_layout,
         )
         self._selection = Selection.of(
             tasks, episodes, frames, known=manifest.tasks, names=manifest.task_names

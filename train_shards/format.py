@@ -35,8 +35,8 @@ __all__ = [
 
 FORMAT_MAJOR = 1
 """A reader refuses a higher one."""
-FORMAT_MINOR = 0
-"""A reader ignores what it does not know within a major version."""
+FORMAT_MINOR = 1
+"""A reader ignores what it does not know within a major version. 1.1 tells the state's layout."""
 
 SPLITS = ("train", "val")
 JSON_FIELD = "json"

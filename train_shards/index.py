@@ -21,7 +21,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from train_shards.errors import DataError
-from train_shards.format import FORMAT_MAJOR, FORMAT_MINOR, check_version
+from train_shards.format import FORMAT_MAJOR, check_version
 
 __all__ = [
     "EPISODE_DTYPE",
@@ -34,6 +34,8 @@ __all__ = [
     "write_index",
 ]
 
+_MINOR = 0
+"""The index's own; it is as in 1.0, so that an older output's comes out the same."""
 _MAGIC = b"PREDIDX1"
 _HEADER = struct.Struct("<8sHHIIIQQQQQQQ")
 """magic, major, minor, num_members, num_episodes, block_bytes, num_samples, num_stored,
@@ -139,7 +141,7 @@ def write_index(
     ]
     body[blocks_offset:] = np.array(digests, "<u8").view(np.uint8)
     header = _HEADER.pack(
-        _MAGIC, FORMAT_MAJOR, FORMAT_MINOR, num_members, len(episodes), _BLOCK_BYTES, num_samples,
+        _MAGIC, FORMAT_MAJOR, _MINOR, num_members, len(episodes), _BLOCK_BYTES, num_samples,
         num_stored, episodes_offset, samples_offset, storage_offset, blocks_offset, file_bytes,
     ).ljust(_DIGEST_OFFSET, b"\0")  # fmt: skip
     digest = _header_digest(header, body[blocks_offset:].tobytes())

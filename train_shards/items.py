@@ -13,6 +13,13 @@ from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from train_shards.b1k_state import (
+    LAYOUT_2026,
+    STATE_KEY,
+    StateChoice,
+    check_state_choice,
+    state_as_2025,
+)
 from train_shards.errors import DataError, UserError
 from train_shards.lowdim import row_value
 from train_shards.windows import frame_offsets, window
@@ -50,6 +57,7 @@ class ItemOptions(NamedTuple):
     image_dtype: Literal["uint8", "float32"]
     image_transforms: Callable[[NDArray[Any]], Any] | None
     on_error: Literal["raise", "skip"]
+    state: StateChoice
 
 
 class ItemDataset(ABC):
@@ -62,6 +70,7 @@ class ItemDataset(ABC):
         cameras: tuple[str, ...],
         fps: tuple[int, int] | None,
         stride: int,
+        state_layout: str,
     ) -> None:
         """Checks options against what the data have.
 
@@ -70,9 +79,11 @@ class ItemDataset(ABC):
             cameras: those that the data have.
             fps: numerator and denominator of the frames' rate; None without a common one.
             stride: every how manieth frame has images.
+            state_layout: of ``observation.state``, as in the manifest.
 
         Raises:
-            UserError: no such camera or value, or a window that no whole frames fill.
+            UserError: no such camera or value, a state that cannot be served so, or a window that
+                no whole frames fill.
         """
         self.cameras = tuple(options.cameras) if options.cameras is not None else cameras
         strangers = sorted(set(self.cameras) - set(cameras))
@@ -81,6 +92,8 @@ class ItemDataset(ABC):
         _check_choice("image_layout", options.image_layout, ("HWC", "CHW"))
         _check_choice("image_dtype", options.image_dtype, ("uint8", "float32"))
         _check_choice("on_error", options.on_error, ("raise", "skip"))
+        check_state_choice(options.state, state_layout, where=type(self).__name__)
+        self._widens_state = options.state == "as_2025" and state_layout == LAYOUT_2026
         self.fps = fps
         self._image_layout, self._image_dtype = options.image_layout, options.image_dtype
         self._image_transforms = options.image_transforms
@@ -170,6 +183,8 @@ class ItemDataset(ABC):
                 frames, is_pad = window(frame.frame_index, offsets, frame.num_frames)
                 item[name] = self._column(frame, columns, name)[frames]
                 item[f"{name}_is_pad"] = is_pad
+        if self._widens_state and STATE_KEY in item:
+            item[STATE_KEY] = state_as_2025(item[STATE_KEY])
         return item
 
     def _column(self, frame: Frame, columns: Mapping[str, Any], name: str) -> Any:

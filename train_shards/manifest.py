@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from train_shards.b1k_state import LAYOUT_2025
 from train_shards.errors import DataError, UserError
 from train_shards.format import (
     FORMAT_MAJOR,
@@ -39,8 +40,12 @@ __all__ = [
 ]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The identity of an output: all generations share it, another value is refused."""
+class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The identity of an output: all generations share it, another value is refused.
+
+    A field with a default came after 1.0 and is left out where it says nothing, so that older plans
+    keep their digests.
+    """
 
     source: str
     """Kind of source, such as ``b1k``."""
@@ -69,6 +74,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     task_info: bool
     """Whether ``observation.task_info`` is kept in the low-dimensional tables."""
     seed: int
+    state_layout: str = ""
+    """Which numbers ``observation.state`` holds: ``b1k-2025-256``, ``b1k-2026-61``, or ``""``."""
+
+    @property
+    def known_state_layout(self) -> str:
+        """``state_layout``; 1.0 did not record it, and knew BEHAVIOR-1K's 2025 edition only."""
+        return self.state_layout or (LAYOUT_2025 if self.source == "b1k" else "")
 
     @property
     def camera_names(self) -> tuple[str, ...]:

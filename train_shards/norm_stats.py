@@ -16,7 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from train_shards.b1k_state import ACTION_DIM, SOURCE_STATE_DIM, policy_state
+from train_shards.b1k_state import (
+    ACTION_DIM,
+    LAYOUT_2026,
+    SOURCE_STATE_DIM,
+    STATE_DIM_2026,
+    policy_state,
+    state_as_2025,
+)
 from train_shards.errors import EXIT_STATUS, DataError, UserError
 from train_shards.manifest import Manifest, load_manifest
 from train_shards.norm_stats_file import NormStats, write_norm_stats
@@ -67,13 +74,18 @@ def corpus_stats(
     """
     if action_horizon < 1:
         raise UserError(f"action_horizon {action_horizon}: expected 1 or more.")
-    episodes = _live_episodes(shards, load_manifest(shards), tasks)
+    manifest = load_manifest(shards)
+    episodes = _live_episodes(shards, manifest, tasks)
     if not episodes:
         raise UserError(f"{shards}: no live episode in split {_SPLIT!r} of these tasks.")
 
+    is_2026 = manifest.settings.known_state_layout == LAYOUT_2026
+
     def states() -> Iterator[Block]:
         for episode in episodes:
-            state = policy_state(_column(shards, episode, _STATE, SOURCE_STATE_DIM)[episode.frames])
+            dim = STATE_DIM_2026 if is_2026 else SOURCE_STATE_DIM
+            state = _column(shards, episode, _STATE, dim)[episode.frames]
+            state = policy_state(state_as_2025(state) if is_2026 else state)
             yield Block(_finite(shards, episode, _STATE, state), np.ones(len(state), np.int64))
 
     def actions() -> Iterator[Block]:
@@ -242,7 +254,7 @@ def _column(shards: str | Path, episode: _Episode, name: str, dim: int) -> NDArr
     if len(column) < episode.num_frames or column.shape[1:] != (dim,):
         raise DataError(
             f"{shards}: episode {episode.episode_index}, {name!r}: shape {column.shape}, expected "
-            f"{(episode.num_frames, dim)} (2025 edition, R1Pro)."
+            f"{(episode.num_frames, dim)} (BEHAVIOR-1K, R1Pro)."
         )
     return column
 

@@ -1,20 +1,28 @@
-"""BEHAVIOR-1K, 2025 edition: LeRobot v2.1 with paths of its own.
+"""BEHAVIOR-1K: the choice of the edition, and that of 2025, LeRobot v2.1 with paths of its own.
 
 Source: ``meta/info.json`` of the 2025 challenge demonstrations. Ids are sparse, so they come from
 ``episodes.jsonl`` and never from a rank. Every path is built from info.json's own templates.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from predecode.sources.episode import Episode, TableSpan, VideoSpan
-from train_shards.errors import DataError, UserError
+from predecode.sources.b1k_2026 import B1k2026Source
+from predecode.sources.episode import Episode, Source, TableSpan, VideoSpan
+from predecode.sources.metadata import (
+    check_content,
+    frame_rate,
+    read_json,
+    read_jsonl,
+    understanding,
+)
+from train_shards.b1k_state import LAYOUT_2025
+from train_shards.errors import UserError
 from train_shards.format import check_relative_path
 
-__all__ = ["B1kSource"]
+__all__ = ["B1kSource", "open_b1k"]
 
 _RGB_PREFIX = "observation.images.rgb."
 _TRAINING_METADATA = (
@@ -26,6 +34,7 @@ class B1kSource:
     """The 2025 edition under one root; see ``predecode.sources.episode.Source``."""
 
     kind = "b1k"
+    state_layout = LAYOUT_2025
 
     def __init__(self, root: Path) -> None:
         """Reads ``meta/``; opens no episode.
@@ -34,47 +43,25 @@ class B1kSource:
             UserError: metadata missing or not of this edition.
         """
         self.root = root
-        info = _read_json(root / "meta/info.json")
+        info = read_json(root / "meta/info.json")
         if info.get("codebase_version") != "v2.1":
             raise UserError(
                 f"{root}/meta/info.json: codebase_version is {info.get('codebase_version')!r}, "
-                "expected 'v2.1' (the 2025 edition). Other editions are not supported yet."
+                "expected 'v2.1' (the 2025 edition) or 'v3.0' (the 2026 edition)."
             )
-        try:
+        with understanding(root, "LeRobot v2.1", "info.json, tasks.jsonl and episodes.jsonl"):
             self.cameras = {
                 key.removeprefix(_RGB_PREFIX): key
                 for key in sorted(info["features"])
                 if key.startswith(_RGB_PREFIX)
             }
             self.info: dict[str, Any] = info
-            task_rows = _read_jsonl(root / "meta/tasks.jsonl")
+            task_rows = read_jsonl(root / "meta/tasks.jsonl")
             self.task_names = {str(r["task_name"]): int(r["task_index"]) for r in task_rows}
             self._name_of_task = {index: name for name, index in self.task_names.items()}
             self._task_of_sentence = {str(r["task"]): int(r["task_index"]) for r in task_rows}
-            fps = Fraction(info["fps"]).limit_denominator(1001)
-            if fps <= 0:
-                raise ValueError(f"fps {info['fps']}, expected more than 0")
-            self.episodes = sorted(self._episodes(fps), key=lambda e: e.episode_index)
-        except DataError as error:
-            raise UserError(str(error)) from error
-        except (
-            KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError,
-        ) as error:  # fmt: skip
-            raise UserError(
-                f"{root}/meta: not the metadata of a LeRobot v2.1 data set: {error!r}. "
-                "Expected info.json, tasks.jsonl and episodes.jsonl as published."
-            ) from error
-        if not self.cameras or not self.episodes:
-            raise UserError(
-                f"{root}/meta: {len(self.cameras)} rgb cameras and {len(self.episodes)} episodes, "
-                "expected at least one of each."
-            )
-        ids = [e.episode_index for e in self.episodes]
-        if duplicates := [str(i) for i, before in zip(ids[1:], ids, strict=False) if i == before]:
-            raise UserError(
-                f"{root}/meta/episodes.jsonl: {len(duplicates)} episode ids stand twice: "
-                f"{', '.join(duplicates[:10])}. Leave one line of each."
-            )
+            self.episodes = sorted(self._episodes(frame_rate(info)), key=lambda e: e.episode_index)
+        check_content(root, self.cameras, self.episodes, "meta/episodes.jsonl")
 
     def metadata_files(self, episodes: Iterable[Episode]) -> list[str]:
         """Returns tasks, episodes, statistics, and each episode's annotation and orchestrator."""
@@ -93,7 +80,7 @@ class B1kSource:
         return files
 
     def _episodes(self, fps: Fraction) -> Iterator[Episode]:
-        for row in _read_jsonl(self.root / "meta/episodes.jsonl"):
+        for row in read_jsonl(self.root / "meta/episodes.jsonl"):
             episode_index = int(row["episode_index"])
             sentence = str(row["tasks"][0])
             # Source: chunks_size 10000 makes the file chunk the task, which holds for every
@@ -129,33 +116,13 @@ class B1kSource:
         return check_relative_path(path, what=f"{self.root}/meta/info.json: {template}")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: not found. --root must be the folder that holds meta/, data/ and videos/."
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return value
+def open_b1k(root: Path) -> Source:
+    """Returns the data set under ``root``, of the edition that its ``meta/info.json`` tells.
 
-
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; expected one JSON object a line.") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not JSON lines: {error}") from error
-    return [_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row: dict[str, Any] = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON lines: line {number}: {error}") from error
-    return row
+    Raises:
+        UserError: metadata missing or of no known edition.
+    """
+    info = read_json(root / "meta/info.json")
+    if info.get("codebase_version") == "v3.0":
+        return B1k2026Source(root, info)
+    return B1kSource(root)

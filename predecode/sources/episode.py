@@ -6,6 +6,8 @@ from typing import Protocol
 
 import msgspec
 
+from predecode.errors import EpisodeFault
+
 __all__ = ["Episode", "Source", "TableSpan", "VideoSpan"]
 
 
@@ -20,6 +22,9 @@ class VideoSpan(msgspec.Struct, frozen=True, kw_only=True):
     """Rank of the episode's first picture among the file's pictures in display order."""
     stream_index: int | None = None
     """Stream in the file; None takes libav's best video stream."""
+    ends_file: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether a file that episodes share must end with this one's pictures; unset where the file is
+    this episode's alone."""
 
 
 class TableSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +34,8 @@ class TableSpan(msgspec.Struct, frozen=True, kw_only=True):
     """File, relative to the source's root, with ``/``."""
     start: int = 0
     """First row of the episode in the file."""
+    ends_file: bool | msgspec.UnsetType = msgspec.UNSET
+    """As for a video, of rows. Those of a shared file carry their ``episode_index``."""
 
 
 class Episode(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +56,10 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     """Camera -> its pictures."""
     table: TableSpan | None
     """None where the source has no low-dimensional data."""
+    faults: tuple[EpisodeFault, ...] | msgspec.UnsetType = msgspec.UNSET
+    """What is wrong with the metadata themselves; the source check refuses an episode with a fault
+    of what is asked for. Unset, as ``ends_file``, leaves no trace in a plan, so that older plans
+    keep their digests."""
 
 
 class Source(Protocol):
@@ -61,6 +72,8 @@ class Source(Protocol):
     """Camera -> the source's own key, sorted by camera."""
     episodes: list[Episode]
     """Sorted by ``episode_index``, which is unique."""
+    state_layout: str
+    """As ``Settings.state_layout``."""
     task_names: dict[str, int]
     """Short name of a task -> ``task_index``."""
 

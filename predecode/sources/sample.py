@@ -4,15 +4,17 @@ The pictures say which they are (``predecode.sources.barcode``), so that a conve
 frame by frame. What is in it stands in ``sample_layout``; this file is the order of making it.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from predecode.sources.sample_annotations import write_annotations
+from predecode.sources.sample_build import (
+    SampleSummary,
+    built_at,
+    count_processes,
+    encode_videos,
+    total_bytes,
+)
 from predecode.sources.sample_layout import (
     DATA_PATH,
     DECLARED_CAMERAS,
@@ -27,22 +29,10 @@ from predecode.sources.sample_layout import (
 )
 from predecode.sources.sample_metadata import write_metadata
 from predecode.sources.sample_tables import make_rows, write_parquet
-from predecode.sources.sample_video import VideoJob, encode_video
+from predecode.sources.sample_video import VideoJob
 from train_shards.errors import UserError
 
 __all__ = ["EPISODES", "MODALITIES", "EpisodeSpec", "SampleSummary", "make_sample"]
-
-
-@dataclass(frozen=True)
-class SampleSummary:
-    """What was made."""
-
-    root: Path
-    num_episodes: int
-    num_frames: int
-    """Time steps, not pictures."""
-    num_bytes: int
-    """Sum of all files' sizes."""
 
 
 def make_sample(
@@ -76,15 +66,11 @@ def make_sample(
     """
     specs = _choose_episodes(episode_indices)
     _check_modalities(modalities)
-    num_processes = _count_processes(num_processes)
-    _check_root(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as temporary:
-        built = Path(temporary) / root.name
+    num_processes = count_processes(num_processes)
+    with built_at(root) as built:
         side_px = FULL_SIZE_PX if full_size else SMALL_SIZE_PX
         _build(built, specs, modalities, side_px, num_processes)
-        num_bytes = sum(path.stat().st_size for path in built.rglob("*") if path.is_file())
-        built.rename(root)
+        num_bytes = total_bytes(built)
     return SampleSummary(root, len(specs), sum(spec.length for spec in specs), num_bytes)
 
 
@@ -104,14 +90,14 @@ def _build(
         write_annotations(root, rows.spec)
     jobs = _video_jobs(root, specs, modalities, side_px)
     write_metadata(root, episodes, side_px, num_videos=len(jobs))
-    _encode_videos(jobs, num_processes)
+    encode_videos(jobs, num_processes)
 
 
 def _video_jobs(
     root: Path, specs: Sequence[EpisodeSpec], modalities: Sequence[str], side_px: dict[str, int]
 ) -> list[VideoJob]:
-    """One job per file, the long ones first, so that the processes end at about the same time."""
-    jobs = [
+    """One job per file."""
+    return [
         VideoJob(
             path=root / episode_path(VIDEO_PATH, spec.episode_index, video_key(modality, camera)),
             spec=spec,
@@ -124,20 +110,6 @@ def _video_jobs(
         for camera in DECLARED_CAMERAS
         if modality == "rgb" or not spec.is_rft
     ]
-    return sorted(jobs, key=lambda job: -job.spec.length * job.side_px**2)
-
-
-def _encode_videos(jobs: Sequence[VideoJob], num_processes: int) -> None:
-    for job in jobs:
-        job.path.parent.mkdir(parents=True, exist_ok=True)
-    if num_processes == 1 or len(jobs) <= 1:
-        for job in jobs:
-            encode_video(job)
-        return
-    # Spawned, not forked: libav and its threads do not survive a fork.
-    with ProcessPoolExecutor(min(num_processes, len(jobs)), get_context("spawn")) as pool:
-        for _ in pool.map(encode_video, jobs):
-            pass
 
 
 def _choose_episodes(episode_indices: Sequence[int] | None) -> list[EpisodeSpec]:
@@ -159,23 +131,3 @@ def _check_modalities(modalities: Sequence[str]) -> None:
             f"sample: modalities {list(modalities)}: expected each of {', '.join(MODALITIES)} at "
             "most once, and at least one."
         )
-
-
-def _count_processes(num_processes: int | None) -> int:
-    if num_processes is None:
-        return len(os.sched_getaffinity(0))
-    if num_processes < 1:
-        raise UserError(f"sample: num_processes {num_processes}: expected 1 or more.")
-    return num_processes
-
-
-def _check_root(root: Path) -> None:
-    if root.is_dir():
-        entries = sorted(entry.name for entry in root.iterdir())
-        if entries:
-            raise UserError(
-                f"{root}: the folder is not empty ({len(entries)} entries, first {entries[0]!r}). "
-                "Name a new folder for the sample, or remove this one."
-            )
-    elif root.exists() or root.is_symlink():
-        raise UserError(f"{root}: exists and is not a folder. Name a new folder for the sample.")

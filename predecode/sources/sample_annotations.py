@@ -78,6 +78,12 @@ _ANNOTATIONS = {
         (("move to", [14, 300]), ("pick up from", [300, 610]), ("place in", [610, 963])),
         (("pick up from", [14, 610], (0, 1)), ("place in", [610, 963], (2,))),
     ),
+    # The rest is the 2026 edition's, by raw id; its newer files name no primitives.
+    50: _Annotation(
+        61, (0, 61), (("move to", [0, 20]), ("press", [20, 61])), (("press", [0, 61], (0, 1)),)
+    ),
+    490030: _Annotation(510, (12, 522), (("move to", [12, 260]), ("place in", [260, 522])), ()),
+    500010: _Annotation(70, (0, 70), (("move to", [0, 40]), ("place in", [40, 70])), ()),
 }
 
 _SKILL_NUMBERS = {
@@ -92,12 +98,12 @@ _SKILL_NUMBERS = {
 
 def write_annotations(root: Path, spec: EpisodeSpec) -> None:
     """Writes what the episode has of annotation, orchestrators and subtasks."""
-    annotation = _ANNOTATIONS.get(spec.episode_index)
+    annotation = _ANNOTATIONS.get(spec.annotation_id)
     if annotation is None:
         return
-    path = root / episode_path(ANNOTATION_PATH, spec.episode_index)
+    path = root / episode_path(ANNOTATION_PATH, spec.annotation_id)
     write_json(path, _annotation_json(spec, annotation))
-    name = f"task-{spec.task_index:04d}/episode_{spec.episode_index:08d}"
+    name = f"task-{spec.task_index:04d}/episode_{spec.annotation_id:08d}"
     if spec.has_orchestrators:
         _write_orchestrators(root / "orchestrators" / name, spec, annotation)
     if spec.has_subtasks:

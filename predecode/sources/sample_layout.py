@@ -107,6 +107,11 @@ class EpisodeSpec:
     has_subtasks: bool = False
 
     @property
+    def annotation_id(self) -> int:
+        """The id under which the annotation file stands."""
+        return self.episode_index
+
+    @property
     def task_index(self) -> int:
         """The task, by the data set's rule for ids."""
         return self.episode_index // CHUNKS_SIZE

@@ -32,7 +32,7 @@ from predecode.sources.sample_layout import (
 from predecode.sources.sample_pictures import instance_ids
 from predecode.sources.sample_tables import EpisodeRows, statistics
 
-__all__ = ["write_json", "write_metadata"]
+__all__ = ["write_json", "write_jsonl", "write_metadata"]
 
 
 def write_metadata(
@@ -54,12 +54,12 @@ def write_metadata(
         for task in TASKS
         if task.task_index in task_indices
     ]
-    _write_jsonl(root / "meta/tasks.jsonl", tasks)
-    _write_jsonl(root / "meta/episodes.jsonl", [_episode(rows) for rows in episodes])
+    write_jsonl(root / "meta/tasks.jsonl", tasks)
+    write_jsonl(root / "meta/episodes.jsonl", [_episode(rows) for rows in episodes])
     stats = [
         {"episode_index": rows.spec.episode_index, "stats": statistics(rows)} for rows in episodes
     ]
-    _write_jsonl(root / "meta/episodes_stats.jsonl", stats)
+    write_jsonl(root / "meta/episodes_stats.jsonl", stats)
     for spec in specs:
         path = root / episode_path(METAINFO_PATH, spec.episode_index)
         write_json(path, _episode_attributes(spec), indent=4)
@@ -71,7 +71,8 @@ def write_json(path: Path, value: dict[str, Any], indent: int | None = None) -> 
     path.write_text(json.dumps(value, indent=indent), encoding="utf-8")
 
 
-def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes one JSON object a line; the folder is there."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from predecode.sources.sample_layout import FPS, EpisodeSpec
 
-__all__ = ["EpisodeRows", "make_rows", "statistics", "write_parquet"]
+__all__ = ["EpisodeRows", "make_rows", "statistics", "vector_statistics", "write_parquet"]
 
 _SEED = 20252
 _DENORMAL = np.float32(1e-45)
@@ -107,18 +107,21 @@ def statistics(rows: EpisodeRows) -> dict[str, dict[str, list[Any]]]:
         "observation.state": rows.state,
         "observation.cam_rel_poses": rows.cam_rel_poses,
     }
+    return {key: vector_statistics(values) for key, values in vectors.items() if values is not None}
+
+
+def vector_statistics(
+    values: npt.NDArray[np.float32] | npt.NDArray[np.float64],
+) -> dict[str, list[Any]]:
+    """Returns the published figures of ``(T, n)``: each a vector, ``count`` a list of one."""
     return {
-        key: {
-            "min": values.min(axis=0).tolist(),
-            "max": values.max(axis=0).tolist(),
-            "mean": values.mean(axis=0, dtype=np.float64).tolist(),
-            "std": values.std(axis=0, dtype=np.float64).tolist(),
-            "q01": np.quantile(values.astype(np.float64), 0.01, axis=0).tolist(),
-            "q99": np.quantile(values.astype(np.float64), 0.99, axis=0).tolist(),
-            "count": [len(values)],
-        }
-        for key, values in vectors.items()
-        if values is not None
+        "min": values.min(axis=0).tolist(),
+        "max": values.max(axis=0).tolist(),
+        "mean": values.mean(axis=0, dtype=np.float64).tolist(),
+        "std": values.std(axis=0, dtype=np.float64).tolist(),
+        "q01": np.quantile(values.astype(np.float64), 0.01, axis=0).tolist(),
+        "q99": np.quantile(values.astype(np.float64), 0.99, axis=0).tolist(),
+        "count": [len(values)],
     }
 
 

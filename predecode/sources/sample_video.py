@@ -1,10 +1,10 @@
-"""Video files of the sample, encoded as those of the 2025 edition were.
+"""Video files of the sample, encoded as those of the two editions were.
 
 The only file of the sample that imports av. One encoder thread, so that the same pictures give the
 same bytes wherever the same build of the encoder runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -20,7 +20,7 @@ from predecode.sources.sample_pictures import (
     segmentation_pictures,
 )
 
-__all__ = ["VideoJob", "encode_video"]
+__all__ = ["VideoJob", "encode_video", "join_videos"]
 
 _X265_ONE_THREAD = "log-level=none:pools=none:frame-threads=1"
 """The published files were written with ``log-level=none`` alone. Without a thread pool and with
@@ -31,6 +31,10 @@ _X264_OPTIONS = {"preset": "veryfast", "crf": "23", "x264-params": "cpu-independ
 """Rollouts were written with preset and crf alone. Without ``cpu-independent`` the same pictures
 give other bytes from call to call where the processor has AVX-512 (x264 core 165, by its ``mbtree``
 code, even with one thread)."""
+
+
+_RECIPE_2026 = {"g": "8", "crf": "30", "x265-params": f"{_X265_ONE_THREAD}:bframes=0"}
+"""Source: the 2026 edition's RGB encoder settings; its threads as above."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class VideoJob:
     camera: str
     side_px: int
     """Height and width."""
+    edition: str = "2025"
+    """``2025`` or ``2026``, which made RGB otherwise."""
 
 
 def encode_video(job: VideoJob) -> None:
@@ -63,10 +69,38 @@ def encode_video(job: VideoJob) -> None:
         params = {"x265-params": _X265_ONE_THREAD}
         segmentation = segmentation_pictures(spec, camera, side_px)
         _encode(job, segmentation, "rgb24", "libx265", "yuv420p", params)
+    elif job.edition == "2026":
+        _encode(
+            job, rgb_pictures(spec, camera, side_px), "rgb24", "libx265", "yuv420p", _RECIPE_2026
+        )
     else:
         codec = "libx264" if spec.is_rft else "libx265"
         params = _X264_OPTIONS if spec.is_rft else {"x265-params": _X265_ONE_THREAD}
         _encode(job, rgb_pictures(spec, camera, side_px), "rgb24", codec, "yuv420p", params)
+
+
+def join_videos(parts: Sequence[Path], path: Path) -> None:
+    """Writes the packets of some mp4 files as one, unchanged, each part after the one before it.
+
+    The parts have one encoder's settings, and pts that begin at 0 and step by one frame.
+    """
+    with av.open(str(path), "w") as target:
+        stream: av.VideoStream | None = None
+        start = 0
+        for part in parts:
+            with av.open(str(part)) as source:
+                own = source.streams.video[0]
+                if stream is None:
+                    stream = target.add_stream_from_template(own)
+                stop = start
+                for packet in source.demux(own):
+                    if packet.pts is None or packet.dts is None or packet.duration is None:
+                        continue  # the empty packet at the end
+                    packet.pts, packet.dts = packet.pts + start, packet.dts + start
+                    stop = max(stop, packet.pts + packet.duration)
+                    packet.stream = stream
+                    target.mux(packet)
+                start = stop
 
 
 def _encode(

@@ -16,6 +16,7 @@ class VideosSource:
     """Every video below a folder, numbered in the order of their paths; see ``Source``."""
 
     kind = "videos"
+    state_layout = ""
 
     def __init__(self, root: Path) -> None:
         """Lists the files; opens none.

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from predecode.video.container import demux, open_video
 from predecode.video.matroska_size import promised_bytes
 from predecode.video.mp4_tables import SampleTable, read_sample_table
 
-__all__ = ["FrameTable", "read_frame_table"]
+__all__ = ["FrameTable", "frame_table_of", "read_frame_table"]
 
 HEADER_CODECS = frozenset({"av1", "h264", "hevc"})
 """Codecs whose mp4 samples libav hands out unchanged, one packet for one sample.
@@ -31,6 +32,10 @@ HEADER_CODECS = frozenset({"av1", "h264", "hevc"})
 Source: libavformat 62, mov.c parses VP8, VP9, VC-1 and MPEG-1/2 samples again, which may change
 sizes and keyframe flags.
 """
+
+
+_KEPT_TABLES = 8
+"""Frame tables that a process keeps: 2 MB for two hours of video with short GOPs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +152,27 @@ def read_frame_table(path: Path, stream_index: int | None = None) -> FrameTable:
             pix_fmt=codec.pix_fmt or "",
             digest=_digest(pts, packets.size[order], is_keyframe, time_base, stream.index),
         )
+
+
+def frame_table_of(path: Path, stream_index: int | None = None) -> FrameTable:
+    """Return what ``read_frame_table`` does, from memory for a file that was read just before.
+
+    Episodes that share a file thus cost one reading of it in a process. A file whose size, inode
+    or time of change is another is read again.
+
+    Raises:
+        As ``read_frame_table``.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        return read_frame_table(path, stream_index)  # which says what is wrong
+    return _kept_table(path, stream_index, (stat.st_size, stat.st_ino, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=_KEPT_TABLES)
+def _kept_table(path: Path, stream_index: int | None, _state: tuple[int, ...]) -> FrameTable:
+    return read_frame_table(path, stream_index)
 
 
 def _read_packets(path: Path, container: InputContainer, stream: VideoStream) -> _Packets:

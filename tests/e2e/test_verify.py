@@ -233,7 +233,7 @@ def test_a_missing_source_means_could_not_check(own_shards: Path, tmp_path: Path
 def shifted(real: Callable[..., Any], shift: int, camera_wanted: str) -> Callable[..., Any]:
     """A decoder that hands out other frames under the right numbers, consistently."""
 
-    def pictures(root: Path, planned: Any, camera: str, frames: list[int]) -> Any:
+    def pictures(root: Path, planned: Any, camera: str, frames: list[int], *_: Any) -> Any:
         last = planned.num_frames - 1
         asked = [min(frame + shift, last) for frame in frames]
         by_frame = {

@@ -126,7 +126,9 @@ def other_pictures(
     """A decoder that takes pictures from another camera's or another episode's file."""
     known: dict[int, Any] = {}
 
-    def pictures(root: Path, planned: Any, camera: str, frames: list[int]) -> Iterator[Any]:
+    def pictures(
+        root: Path, planned: Any, camera: str, frames: list[int], *_: Any
+    ) -> Iterator[Any]:
         known[planned.episode.episode_index] = planned
         other = known.get(episode_of.get(planned.episode.episode_index, -1), planned)
         yield from real(root, other, camera_of.get(camera, camera), frames)

@@ -21,14 +21,16 @@ PREDECODE = [
     "online", "canary", "open_episodes", "job", "output", "manifest",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
-    "sources.registry", "sources.b1k", "sources.videos", "sources.tables", "sources.episode",
-    "sources.sample", "sources.sample_annotations", "sources.sample_metadata",
+    "sources.registry", "sources.b1k", "sources.b1k_2026", "sources.lerobot_v3",
+    "sources.metadata", "sources.videos", "sources.tables", "sources.episode",
+    "sources.sample", "sources.sample_2026", "sources.sample_build", "sources.sample_annotations",
+    "sources.sample_metadata_2026", "sources.sample_metadata", "sources.sample_tables_2026",
     "sources.sample_tables", "sources.sample_video", "sources.sample_pictures",
-    "sources.sample_layout", "sources.barcode",
+    "sources.sample_layout_2026", "sources.sample_layout", "sources.barcode",
     "probe", "video.ssim", "video.backends", "video.probe",
     "video.video_reader", "video.video_reader_worker", "video.torchcodec", "video.conversions",
-    "video.pyav", "video.decoder", "video.packets", "video.mp4_tables", "video.matroska_size",
-    "video.container",
+    "video.pyav", "video.kept_open", "video.decoder", "video.packets", "video.mp4_tables",
+    "video.matroska_size", "video.container",
     "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
@@ -36,11 +38,11 @@ TRAIN_SHARDS = [
     "skill_weights", "frame_texts", "orchestrators", "metadata_files", "prompts", "phrases",
     "launch", "feeding", "feed_canary", "feed_line", "run_folder", "replace", "lerobot",
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
-    "norm_stats", "norm_stats_file", "quantiles", "b1k_state",
+    "norm_stats", "norm_stats_file", "quantiles",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "dataset", "items", "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
-    "errors",
+    "b1k_state", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from predecode.config import DEFAULT_SHARD_SIZE, PIECE_FRAMES, make_settings, settings_difference
@@ -20,6 +21,7 @@ class Demos:
         self.kind = "b1k"
         self.root = Path("/data")
         self.cameras = cameras or {"head": "rgb.h", "left_wrist": "rgb.l", "right_wrist": "rgb.r"}
+        self.state_layout = "b1k-2025-256"
         self.task_names: dict[str, int] = {}
         self.episodes = [
             Episode(
@@ -75,6 +77,7 @@ def test_the_defaults() -> None:
         embed_lowdim=False,
         task_info=False,
         seed=0,
+        state_layout="b1k-2025-256",
     )
 
 
@@ -171,5 +174,25 @@ def test_differences_name_the_option_and_both_values() -> None:
         "--src: the output has 'b1k', asked for 'videos'",
         "--stride: the output has 1, asked for 3",
         "--shard-size: the output has 8192, asked for 512",
+        "--src, layout of the state: the output has 'b1k-2025-256', asked for ''",
     ]
     assert settings_difference(stored, settings_of()) == []
+
+
+def test_an_output_without_a_recorded_layout_is_the_2025_editions() -> None:
+    asked = settings()
+    older = msgspec.structs.replace(asked, state_layout="")
+    assert settings_difference(older, asked) == []
+    other = msgspec.structs.replace(asked, state_layout="b1k-2026-61")
+    for stored in (older, asked):
+        assert settings_difference(stored, other) == [
+            "--src, layout of the state: the output has 'b1k-2025-256', asked for 'b1k-2026-61'"
+        ]
+
+
+def test_a_layout_that_says_nothing_leaves_no_trace() -> None:
+    """Plans of older outputs keep their digests."""
+    assert b"state_layout" not in msgspec.json.encode(
+        msgspec.structs.replace(settings(), state_layout="")
+    )
+    assert b'"state_layout":"b1k-2025-256"' in msgspec.json.encode(settings())

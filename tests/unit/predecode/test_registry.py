@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from predecode.sources.b1k import B1kSource
+from predecode.sources.b1k import open_b1k
 from predecode.sources.registry import DEFAULT_ROOT, SOURCES, find_root, open_source
 from predecode.sources.videos import VideosSource
 from train_shards.errors import UserError
@@ -20,7 +20,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_kinds() -> None:
-    assert {"b1k": B1kSource, "videos": VideosSource} == SOURCES
+    assert {"b1k": open_b1k, "videos": VideosSource} == SOURCES
     assert Path("data/b1k") == DEFAULT_ROOT
 
 

@@ -287,7 +287,7 @@ def test_nothing_is_left_when_making_fails(tmp_path: Path, monkeypatch: pytest.M
     def fail(_job: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("predecode.sources.sample.encode_video", fail)
+    monkeypatch.setattr("predecode.sources.sample_build.encode_video", fail)
     with pytest.raises(OSError, match="No space left"):
         make_sample(tmp_path / "sample", episode_indices=[490040], num_processes=1)
     assert list(tmp_path.iterdir()) == []

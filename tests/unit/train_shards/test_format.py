@@ -29,8 +29,8 @@ from train_shards.format import (
 IDS = st.tuples(st.integers(0, 10**8 - 1), st.integers(0, 10**6 - 1))
 
 
-def test_the_names_of_format_1_0() -> None:
-    assert (FORMAT_MAJOR, FORMAT_MINOR) == (1, 0)
+def test_the_names_of_format_1_1() -> None:
+    assert (FORMAT_MAJOR, FORMAT_MINOR) == (1, 1)
     assert format_key(10041, 310) == "ep00010041_f000310"
     assert format_key(0, 0) == "ep00000000_f000000"
     assert shard_name("b1k", "val", 17) == "b1k-val-000017"

@@ -72,7 +72,7 @@ def test_unknown_fields_are_ignored(plain: Plain, manifest: Manifest) -> None:
     plain["weather"] = "rain"
     plain["settings"]["depth"] = {"codec": "npz"}
     plain["generations"][0]["shards"][0]["crc32c"] = 7
-    plain["format"]["minor"] = 0
+    plain["format"]["minor"] = 1
     assert decode(plain) == manifest
 
 

@@ -1,0 +1,84 @@
+"""BEHAVIOR-1K, 2026 edition: LeRobot v3.0 with columns and files of its own.
+
+Source: ``meta/`` of the 2026 challenge demonstrations. Episode ids are dense; ``raw_episode_id``
+keeps the kind of 2025 and names the annotation file. Depth keys are no cameras here.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from predecode.sources.episode import Episode
+from predecode.sources.lerobot_v3 import Task, episode_files, episodes_of, read_rows_of_episodes
+from predecode.sources.metadata import check_content, frame_rate, read_jsonl, understanding
+from train_shards.b1k_state import LAYOUT_2026
+from train_shards.errors import UserError
+from train_shards.format import check_relative_path
+
+__all__ = ["B1k2026Source"]
+
+_CAMERAS = {
+    "head": "observation.rgb.zed_link_camera_0",
+    "left_wrist": "observation.rgb.left_realsense_link_camera_0",
+    "right_wrist": "observation.rgb.right_realsense_link_camera_0",
+}
+"""The names of the 2025 edition -> this one's keys."""
+_TRAINING_METADATA = (
+    "meta/info.json", "meta/tasks.jsonl", "meta/tasks.parquet", "meta/stats.json",
+)  # fmt: skip
+_ANNOTATION = "annotation_path"
+
+
+class B1k2026Source:
+    """The 2026 edition under one root; see ``predecode.sources.episode.Source``."""
+
+    kind = "b1k"
+    state_layout = LAYOUT_2026
+
+    def __init__(self, root: Path, info: dict[str, Any]) -> None:
+        """Reads ``meta/``; opens no episode.
+
+        Args:
+            root: folder of the data set.
+            info: its ``meta/info.json``.
+
+        Raises:
+            UserError: metadata missing or not of this edition.
+        """
+        self.root = root
+        if not (root / "meta/tasks.jsonl").is_file():
+            raise UserError(
+                f"{root}/meta/tasks.jsonl: not found. It alone holds the sentences that prompts "
+                "are made of; the edition has it since July 2026: download it into meta/."
+            )
+        with understanding(root, "LeRobot v3.0", "info.json, tasks.jsonl and episodes/"):
+            features = info["features"]
+            self.cameras = {name: key for name, key in _CAMERAS.items() if key in features}
+            tasks = [
+                Task(int(row["task_index"]), str(row["task"]), str(row["task_name"]))
+                for row in read_jsonl(root / "meta/tasks.jsonl")
+            ]
+            self.task_names = {task.name: task.task_index for task in tasks}
+            rows = read_rows_of_episodes(root, list(self.cameras.values()), [_ANNOTATION])
+            # The published rows name a task by its short name, LeRobot's own by its sentence.
+            known = {word: task for task in tasks for word in (task.sentence, task.name)}
+            found = [known[row["tasks"][0]] for row in rows]
+            self.episodes = episodes_of(info, rows, self.cameras, frame_rate(info), found)
+            self._annotations = {
+                int(row["episode_index"]): check_relative_path(
+                    str(row[_ANNOTATION]), what=f"{root}/meta/episodes: {_ANNOTATION}"
+                )
+                for row in rows
+                if row.get(_ANNOTATION)
+            }
+        check_content(root, self.cameras, self.episodes, "meta/episodes")
+
+    def metadata_files(self, episodes: Iterable[Episode]) -> list[str]:
+        """Returns tasks, statistics, the episodes' own tables, and each episode's annotation.
+
+        Annotations keep their raw ids; ``raw_episode_id`` in ``meta/episodes`` tells whose they
+        are.
+        """
+        wanted = [self._annotations.get(episode.episode_index) for episode in episodes]
+        files = [*_TRAINING_METADATA, *episode_files(self.root), *filter(None, wanted)]
+        return [path for path in files if (self.root / path).is_file()]

@@ -1,0 +1,84 @@
+"""Makes a small data set that is laid out, encoded and described as BEHAVIOR-1K (2026) is.
+
+Several episodes share a table or a video, cut otherwise for each camera. RGB only: depth is
+declared, as in the published set, and has no files. Its pictures say which they are, as those of
+``predecode.sources.sample`` do.
+"""
+
+from pathlib import Path
+
+from predecode.sources.sample_annotations import write_annotations
+from predecode.sources.sample_build import (
+    SampleSummary,
+    built_at,
+    count_processes,
+    encode_videos,
+    total_bytes,
+)
+from predecode.sources.sample_layout import FULL_SIZE_PX, SMALL_SIZE_PX
+from predecode.sources.sample_layout_2026 import (
+    DATA_KEY,
+    DATA_PATH_2026,
+    EPISODES_2026,
+    RGB_KEYS,
+    VIDEO_PATH_2026,
+    shared_files,
+)
+from predecode.sources.sample_metadata_2026 import write_metadata_2026
+from predecode.sources.sample_tables_2026 import write_shared_parquet
+from predecode.sources.sample_video import VideoJob, join_videos
+
+__all__ = ["make_sample_2026"]
+
+
+def make_sample_2026(
+    root: Path, *, full_size: bool = False, num_processes: int | None = None
+) -> SampleSummary:
+    """Makes the sample at ``root``; same arguments, same bytes, as ``make_sample`` says.
+
+    Args:
+        root: where the data set shall stand; must not exist, or be an empty folder.
+        full_size: pictures of 720 (head) and 480 pixels (wrists) as published, rather than of 240
+            and 160.
+        num_processes: encoders at work at once; None for one per core that this process may use.
+
+    Raises:
+        UserError: ``root`` exists and is not an empty folder, or ``num_processes`` is below 1.
+    """
+    num_processes = count_processes(num_processes)
+    with built_at(root) as built:
+        for file in shared_files(DATA_KEY):
+            path = DATA_PATH_2026.format(chunk_index=file.chunk_index, file_index=file.file_index)
+            write_shared_parquet(built / path, file.specs)
+        for spec in EPISODES_2026:
+            write_annotations(built, spec)
+        side_px = FULL_SIZE_PX if full_size else SMALL_SIZE_PX
+        write_metadata_2026(built, side_px)
+        _make_videos(built, side_px, num_processes)
+        num_bytes = total_bytes(built)
+    num_frames = sum(spec.length for spec in EPISODES_2026)
+    return SampleSummary(root, len(EPISODES_2026), num_frames, num_bytes)
+
+
+def _make_videos(built: Path, side_px: dict[str, int], num_processes: int) -> None:
+    """Each episode encoded by itself, then joined into the files that it shares."""
+    parts = {
+        (camera, spec.episode_index): VideoJob(
+            path=built.parent / "parts" / camera / f"{spec.episode_index}.mp4",
+            spec=spec,
+            modality="rgb",
+            camera=camera,
+            side_px=side_px[camera],
+            edition="2026",
+        )
+        for camera in RGB_KEYS
+        for spec in EPISODES_2026
+    }
+    encode_videos(list(parts.values()), num_processes)
+    for camera, key in RGB_KEYS.items():
+        for file in shared_files(key):
+            path = built / VIDEO_PATH_2026.format(
+                video_key=key, chunk_index=file.chunk_index, file_index=file.file_index
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            join_videos([parts[camera, spec.episode_index].path for spec in file.specs], path)
