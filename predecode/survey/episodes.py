@@ -10,6 +10,7 @@ duplicate-video     F a video with the packets of another one (pts, sizes and ke
 duplicate-table     F the actions of another episode, where the videos differ
 duplicate-episode   R videos and actions of another episode: its items are right, but count twice;
                     F where the two have different sentences
+metadata            F what the metadata say of the episode contradicts itself or another episode
 more                  how many findings were left out: of an episode beyond 20, and remarks of one
                       kind beyond 20 of the whole set
 =================== = ==========================================================================
@@ -37,7 +38,13 @@ from predecode.survey.b1k import (
     missing_others,
     other_files,
 )
-from predecode.survey.findings import bounded, episode_key, folded_remarks, noting
+from predecode.survey.findings import (
+    bounded,
+    episode_key,
+    fault_finding,
+    folded_remarks,
+    noting,
+)
 from predecode.survey.tables import survey_table
 from predecode.survey.videos import merge_cameras, survey_video
 from predecode.verification.report import CameraSurvey, Finding, SourceSurvey
@@ -138,9 +145,10 @@ def _survey_episode(
     root = Path(job.root)
     num_frames, num_bytes, actions = episode.num_frames, 0, ""
     videos: dict[str, tuple[str, int]] = {}
-    findings: list[Finding] = []
+    findings = [fault_finding("metadata", fault) for fault in episode.faults or ()]
     if episode.table is not None:
-        num_bytes, actions, findings = survey_table(root, episode)
+        num_bytes, actions, found = survey_table(root, episode)
+        findings += found
     for camera in job.cameras:
         video, found = survey_video(root, episode, camera)
         findings += found

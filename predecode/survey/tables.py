@@ -12,7 +12,8 @@ timestamp           F a row that is not at its frame's time, so rows are missing
 index               F ``index`` does not rise by one
 episode-id          F ``episode_index`` of some row is another episode's
 task-id             F ``task_index`` of some row is not that of the episode's sentence
-index-start         R ``index`` does not start at 0: the stock format counts over the whole set
+index-start         R ``index`` does not start at 0 in a file of its own: the stock format counts
+                      over the whole set
 =================== = ==========================================================================
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,8 +69,7 @@ def survey_table(root: Path, episode: Episode) -> tuple[int, str, list[Finding]]
         if name in names and not _is_list(schema.field(name).type):
             got = str(schema.field(name).type)
             findings.append(note(kind="columns", expected=f"{name} of vectors", got=got))
-    start = episode.table.start if episode.table else 0
-    num_rows = metadata.num_rows - start
+    num_rows = _num_rows(episode, metadata.num_rows)
     columns = [name for name in ("timestamp", *_IDS) if name in names]
     digest = ""
     try:
@@ -79,7 +80,20 @@ def survey_table(root: Path, episode: Episode) -> tuple[int, str, list[Finding]]
             digest = _actions_digest(table)
     except EpisodeError as error:
         findings.append(fault_finding("unreadable-table", error.fault))
-    return file.num_bytes, digest, findings
+    is_first = episode.table is None or episode.table.start == 0  # in a shared file
+    return file.num_bytes if is_first else 0, digest, findings
+
+
+def _num_rows(episode: Episode, num_rows: int) -> int:
+    """Rows of the episode in a file of so many: all from its first, its own of a shared file."""
+    rest = num_rows - (episode.table.start if episode.table else 0)
+    if _is_shared(episode) and episode.num_frames is not None:
+        return min(rest, episode.num_frames)
+    return rest
+
+
+def _is_shared(episode: Episode) -> bool:
+    return episode.table is not None and episode.table.ends_file is not msgspec.UNSET
 
 
 def _schema(episode: Episode, metadata: pq.FileMetaData) -> pa.Schema:
@@ -127,7 +141,7 @@ def _check_columns(
         row = int(wrong[0]) + 1
         expected, got = f"index {index[row - 1] + 1:g} in row {row}", f"{index[row]:g}"
         yield note(kind="index", expected=expected, got=got)
-    elif index.size and index[0] != 0:
+    elif index.size and index[0] != 0 and not _is_shared(episode):
         got = f"{index[0]:g}"
         yield note(kind="index-start", expected="index 0 in row 0", got=got, is_fault=False)
     ids = {"episode_index": episode.episode_index, "task_index": episode.task_index}

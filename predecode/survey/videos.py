@@ -24,6 +24,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +45,7 @@ class SurveyedVideo(NamedTuple):
 
     figures: CameraSurvey
     digest: str
-    """Of the packet table; see ``FrameTable``."""
+    """Of the packet table, see ``FrameTable``; of a shared file with the place in it."""
 
 
 def survey_video(
@@ -59,21 +60,30 @@ def survey_video(
         frames, file = read_video(root, episode, camera)
     except EpisodeError as error:
         return None, [fault_finding("unreadable-video", error.fault)]
-    times = _times(episode, camera, frames)
+    span = episode.videos[camera]
+    stop, digest = len(frames.pts), file.digest
+    if span.ends_file is not msgspec.UNSET and episode.num_frames is not None:
+        stop, digest = min(stop, span.start + episode.num_frames), f"{digest}:{span.start}"
+    if span.start >= stop:
+        got = f"{len(frames.pts)} pictures in the file"
+        note = noting(span.path, episode)
+        return None, [note(kind="pictures", expected=f"one at {span.start}", got=got)]
+    times = _times(episode, frames.pts[span.start : stop], frames.time_base)
     findings = [
         *_check_keyframe(episode, camera, frames),
         *_check_count(episode, camera, frames, int(times.missing.sum())),
         *_check_times(episode, camera, times),
     ]
     largest = Fraction(int(np.abs(times.deviation).max()), times.step.denominator)
+    is_first = span.start == 0  # a shared file counts with its first episode
     figures = CameraSurvey(
-        num_videos=1,
+        num_videos=int(is_first),
         num_frames=len(times.ticks),
-        num_bytes=file.num_bytes,
-        keyframe_gaps=_keyframe_gaps(frames, episode.videos[camera].start),
+        num_bytes=file.num_bytes if is_first else 0,
+        keyframe_gaps=_keyframe_gaps(frames, span.start, stop),
         largest_jitter_ticks=-(-largest.numerator // largest.denominator),
     )
-    return SurveyedVideo(figures, file.digest), findings
+    return SurveyedVideo(figures, digest), findings
 
 
 def merge_cameras(left: CameraSurvey, right: CameraSurvey) -> CameraSurvey:
@@ -100,11 +110,10 @@ class _Times(NamedTuple):
     """How many frames have no picture between this picture and the one before it."""
 
 
-def _times(episode: Episode, camera: str, frames: FrameTable) -> _Times:
+def _times(episode: Episode, ticks: NDArray[np.int64], time_base: Fraction) -> _Times:
     """Without a frame rate the grid runs evenly to the last picture; a frame is a median step."""
-    ticks = frames.pts[episode.videos[camera].start :]
     if episode.fps is not None:
-        step = usual_step = frame_step(episode.fps, frames.time_base)
+        step = usual_step = frame_step(episode.fps, time_base)
     elif len(ticks) > 1:
         step = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1)
         usual_step = Fraction(float(np.median(np.diff(ticks))))
@@ -115,9 +124,10 @@ def _times(episode: Episode, camera: str, frames: FrameTable) -> _Times:
     return _Times(ticks, step, time_deviation(ticks, step), np.maximum(rounded - 1, 0))
 
 
-def _keyframe_gaps(frames: FrameTable, start: int) -> dict[int, int]:
-    ranks = frames.keyframe_ranks[frames.keyframe_ranks >= start]
-    gaps = np.diff(ranks, append=len(frames.pts))
+def _keyframe_gaps(frames: FrameTable, start: int, stop: int) -> dict[int, int]:
+    ranks = frames.keyframe_ranks
+    ranks = ranks[(ranks >= start) & (ranks < stop)]
+    gaps = np.diff(ranks, append=stop)
     return dict(sorted(Counter(gaps.tolist()).items()))
 
 

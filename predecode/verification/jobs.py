@@ -18,7 +18,7 @@ from predecode.verification.draw import draw_samples
 from predecode.verification.pictures import VerifyJob
 from predecode.verification.samples import SamplesJob
 from predecode.verification.tables import TableJob
-from predecode.video.packets import read_frame_table
+from predecode.video.packets import frame_table_of
 from train_shards.manifest import Manifest
 
 __all__ = ["Asked", "Jobs", "make_jobs"]
@@ -128,7 +128,7 @@ def _draw(
     def keyframes_of(planned: PlannedEpisode, camera: str) -> list[int]:
         span = planned.episode.videos[camera]
         try:
-            ranks = read_frame_table(root / span.path, span.stream_index).keyframe_ranks
+            ranks = frame_table_of(root / span.path, span.stream_index).keyframe_ranks
         except (MediaError, OSError) as error:
             failed(span.path, error)
             return []

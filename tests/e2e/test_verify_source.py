@@ -58,3 +58,23 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_files_that_episodes_share_count_once(root_2026: Path) -> None:
+    done = command("verify", "--source", "--root", root_2026)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "source: b1k, 7 episodes, 947 frames, " in done.stdout
+    num_files = len(list(root_2026.glob("videos/*zed_link*/*/*.mp4")))
+    assert f"  head: {num_files} videos, 947 frames, " in done.stdout
+    assert "keyframe to keyframe: 8 x115, " in done.stdout
+    assert "remark" not in done.stdout
+
+
+def test_a_cut_shared_file_costs_the_episodes_in_it(own_root_2026: Path) -> None:
+    video = own_root_2026 / "videos/observation.rgb.zed_link_camera_0/chunk-000/file-001.mp4"
+    video.write_bytes(video.read_bytes()[:-100])
+    done = command("verify", "--source", "--root", own_root_2026)
+    assert done.returncode == 1
+    faults = [line for line in done.stdout.splitlines() if "unreadable-video" in line]
+    assert [line.split(", key ")[1][:10] for line in faults] == ["ep00000001", "ep00000002"]
+    assert f"{own_root_2026}: 2 faults; not proven" in done.stdout
