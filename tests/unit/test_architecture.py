@@ -16,7 +16,8 @@ PREDECODE = [
     "verification.image_difference",
     "verification.backends", "verification.backend_matrix", "verification.agreement",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
-    "online", "canary", "open_episodes", "job", "output", "manifest",
+    "online", "canary", "open_episodes", "reproduce", "job", "output", "manifest",
+    "isolation", "task_process", "tasks",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
     "sources.registry", "sources.b1k", "sources.videos", "sources.tables", "sources.episode",
@@ -27,7 +28,7 @@ PREDECODE = [
     "video.video_reader", "video.video_reader_worker", "video.torchcodec", "video.conversions",
     "video.pyav", "video.decoder", "video.packets", "video.mp4_tables", "video.matroska_size",
     "video.container",
-    "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
+    "images.resize", "shard_writer", "cluster", "progress", "lock", "child", "injection", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
