@@ -338,8 +338,10 @@ def _starter(
 def _isolated(hang_limit_s: float, memory_limit_mb: int) -> "Work":
     """Each task in a process of its own, under these limits."""
     from predecode.child import Limits
+    from predecode.injection import check_variable
     from predecode.isolation import run_isolated
 
+    check_variable()
     return partial(run_isolated, limits=Limits(hang_limit_s, memory_limit_mb * 1_000_000))
 
 

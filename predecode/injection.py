@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from predecode.errors import UserError
 
-__all__ = ["KINDS", "VARIABLE", "Fault", "arm", "parse_fault", "reach"]
+__all__ = ["KINDS", "VARIABLE", "Fault", "arm", "check_variable", "parse_fault", "reach"]
 
 VARIABLE = "PREDECODE_FAULT"
 KINDS = ("segv", "abort", "hang", "grow", "kill")
@@ -80,6 +80,15 @@ def reach(**place: object) -> None:
             return
         fault.once.touch()
     _happen(fault.kind)
+
+
+def check_variable() -> None:
+    """Passes when ``$PREDECODE_FAULT`` is unset or can be understood.
+
+    Raises:
+        UserError: as ``parse_fault``.
+    """
+    _fault()
 
 
 def arm() -> None:
