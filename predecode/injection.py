@@ -17,14 +17,23 @@ from typing import NamedTuple, NoReturn
 
 from predecode.errors import UserError
 
-__all__ = ["KINDS", "VARIABLE", "Fault", "arm", "check_variable", "parse_fault", "reach"]
+__all__ = [
+    "KINDS",
+    "VARIABLE",
+    "Fault",
+    "arm",
+    "check_variable",
+    "is_change",
+    "parse_fault",
+    "reach",
+]
 
 VARIABLE = "PREDECODE_FAULT"
 KINDS = ("segv", "abort", "hang", "grow", "kill")
 _GROW_BYTES = 32 << 20
 _GROW_PAUSE_S = 0.01
 """Slow enough for a watcher to see it before the machine is short of memory."""
-_CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir"})
+_CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link"})
 """Audit events; with ``open`` for writing they are what a task does to the file system. Source:
 Python's audit events table, where ``os.replace`` and ``Path.replace`` tell of ``os.rename``."""
 
@@ -100,12 +109,20 @@ def arm() -> None:
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal left
-        if event in _CHANGES or (event == "open" and _writes(arguments)):
+        if is_change(event, arguments):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)
+
+
+def is_change(event: str, arguments: tuple[object, ...]) -> bool:
+    """Whether an audit event tells of a change to the file system."""
+    if event != "open":
+        return event in _CHANGES
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
 _count: list[int] = []
@@ -115,11 +132,6 @@ _count: list[int] = []
 def _fault() -> Fault | None:
     text = os.environ.get(VARIABLE)
     return parse_fault(text) if text else None
-
-
-def _writes(arguments: tuple[object, ...]) -> bool:
-    flags = arguments[2]
-    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
 def _happen(kind: str) -> NoReturn:

@@ -257,7 +257,7 @@ def _wipe(out: Path) -> None:
     is; other files make the start refuse, as always.
     """
     state = out / ".predecode"
-    is_output = any(path.name != "lock" for path in state.iterdir())
+    is_output = any(not path.name.startswith("lock") for path in state.iterdir())
     (out / MANIFEST_PATH).unlink(missing_ok=True)
     if not is_output:
         return

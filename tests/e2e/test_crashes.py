@@ -20,18 +20,20 @@ from predecode.isolation import run_isolated
 from predecode.job import Outcome
 from tests.e2e.test_faults import flip_bytes_in_a_picture
 from tests.support.jobs import command, fingerprint, retry_here, run_here, verify_here
+from tests.support.processes import task_processes
 
 pytestmark = pytest.mark.slow
 
 HEAD = "videos/task-0000/observation.images.rgb.head/episode_00000020.mp4"
 TABLE = "data/task-0000/episode_00000020.parquet"
-LIMITS = Limits(hang_s=5, memory_bytes=1_000_000_000)
+LIMITS = Limits(hang_s=60, memory_bytes=1_000_000_000)
+IMPATIENT = LIMITS._replace(hang_s=4)
 OPTIONS: dict[str, Any] = {"tasks": "0", "size": "64", "cameras": "head", "stride": 2}
 AT_20 = "episode=20,camera=head,frame=100"
 
 
-def run_isolated_here(root: Path, out: Path) -> Outcome:
-    return run_here(root, out, work=partial(run_isolated, limits=LIMITS), **OPTIONS)
+def run_isolated_here(root: Path, out: Path, limits: Limits = LIMITS) -> Outcome:
+    return run_here(root, out, work=partial(run_isolated, limits=limits), **OPTIONS)
 
 
 def stored(out: Path) -> dict[str, str]:
@@ -76,7 +78,7 @@ def test_an_episode_that_ends_its_process_is_quarantined_like_any_other(
 ) -> None:
     out = tmp_path / "out"
     monkeypatch.setenv(VARIABLE, fault)
-    outcome = run_isolated_here(b1k_root, out)
+    outcome = run_isolated_here(b1k_root, out, IMPATIENT if reason == "hang" else LIMITS)
     monkeypatch.delenv(VARIABLE)
     assert list(outcome.faults) == [20]
     found = outcome.faults[20]
@@ -239,19 +241,3 @@ def words(root: Path, out: Path) -> list[str | Path]:
     return ["run", "--src", "b1k", "--root", root, "--out", out, "--tasks", "0", "--size", "64",
             "--cameras", "head", "--stride", "2", "--shard-size", "512",
             "--num-cpus", "2"]  # fmt: skip
-
-
-def task_processes(out: Path) -> list[int]:
-    """Ids of task processes that write to ``out``: their input is an open file that names it."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes()
-            if (
-                b"predecode.task_process" in line
-                and str(out).encode() in (folder / "fd/0").read_bytes()
-            ):
-                found.append(int(folder.name))
-        except OSError:
-            continue  # gone meanwhile
-    return found
