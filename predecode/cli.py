@@ -180,6 +180,9 @@ def retry(
         str | None, typer.Option(help="Ids of quarantined episodes. Default: all.")
     ] = None,
     root: RootOption = None,
+    backend: Annotated[
+        str, typer.Option(help="Decoder of the new shards, which record it: pyav or torchcodec.")
+    ] = "pyav",
     address: AddressOption = None,
     num_cpus: NumCpusOption = None,
     max_failures: MaxFailuresOption = 0,
@@ -192,6 +195,8 @@ def retry(
     from predecode.sources.registry import open_source
     from train_shards.manifest import load_manifest
 
+    if backend not in ("pyav", "torchcodec"):  # one in this Python, with pixels proven by tests
+        raise UserError(f"--backend {backend}: expected pyav or torchcodec.")
     settings = load_manifest(out).settings
     source = open_source(settings.source, _source_root(out, root))
     wanted = None if episodes is None else _parse_ids(episodes)
@@ -203,6 +208,7 @@ def retry(
             _starter(address, num_cpus),
             display,
             work=_isolated(hang_limit_s, memory_limit_mb),
+            backend=backend,
         )
     _finish(out, outcome, max_failures)
 

@@ -25,6 +25,7 @@ from predecode.sources.episode import Episode, Source
 from predecode.tasks import CheckJob, CheckReceipt, run_task
 from predecode.tasks import Job as AnyJob
 from predecode.tasks import Receipt as AnyReceipt
+from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, SPLITS, plan_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
@@ -92,6 +93,7 @@ def retry_job(
     display: Display,
     *,
     work: Work = run_task,
+    backend: str = STORING_BACKEND,
 ) -> Outcome:
     """Tries quarantined episodes again, as a new generation.
 
@@ -102,10 +104,13 @@ def retry_job(
         start_cluster: as in ``run_job``.
         display: as in ``run_job``.
         work: as in ``run_job``.
+        backend: the decoder that makes the new generation's pictures; it is recorded.
 
     Raises:
-        UserError: nothing is quarantined, or an asked-for episode is not.
+        UserError: nothing is quarantined, or an asked-for episode is not; the decoder cannot be
+            loaded.
     """
+    load_backend(backend)
     with disk_errors_of(str(out)), OutputLock(out):
         shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
         load_manifest(out)
@@ -120,7 +125,7 @@ def retry_job(
         chosen = faulty if wanted is None else wanted
         episodes = [e for e in source.episodes if e.episode_index in chosen]
         return _complete(
-            out, source, plans[0].settings, plans, episodes, start_cluster, work, display
+            out, source, plans[0].settings, plans, episodes, start_cluster, work, display, backend
         )
 
 
@@ -133,6 +138,7 @@ def _complete(
     start_cluster: StartCluster,
     work: Work,
     display: Display,
+    backend: str = STORING_BACKEND,
 ) -> Outcome:
     """Plans the new episodes, runs every task without a receipt, and publishes if that changed."""
     old = load_manifest(out) if (out / MANIFEST_PATH).is_file() else None
@@ -148,7 +154,7 @@ def _complete(
     if to_do or new:
         with start_cluster() as cluster:
             if new:
-                plan = _plan(source, settings, plans, new, cluster, work, display)
+                plan = _plan(source, settings, plans, new, cluster, work, display, backend)
                 # A retry that fails again adds nothing; a first fault must be remembered.
                 if plan.episodes or not _known_episodes([plan]) <= _known_episodes(plans):
                     write_atomic(
@@ -173,6 +179,7 @@ def _plan(
     cluster: Cluster,
     work: Work,
     display: Display,
+    backend: str,
 ) -> Plan:
     """Checks the source of the new episodes and plans those that pass."""
     display.phase("checking the source", "episodes", len(new))
@@ -197,8 +204,9 @@ def _plan(
         generation=len(plans),
         settings=settings,
         root=str(source.root.resolve()),
-        probe=probe_hash(settings),
-        environment=environment(),
+        probe=probe_hash(settings, backend),
+        environment=environment(backend),
+        backend=backend,
         checked=checked,
         failed=failed,
         held_out=held_out(source.episodes, settings.val_episodes, settings.seed),

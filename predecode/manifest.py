@@ -174,6 +174,7 @@ def _generation(item: Finished, indexes: dict[str, IndexEntry]) -> GenerationEnt
         plan_digest=plan.digest,
         probe=plan.probe,
         environment=plan.environment,
+        backend=plan.backend,
         shards=_shard_entries(item),
         lowdim=_lowdim_entries(item),
         indexes=indexes,

@@ -89,7 +89,7 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
     Raises:
         InfraError: the node makes other bytes, the source changed, or a disk refuses.
     """
-    check_probe(job.settings, job.probe)
+    check_probe(job.settings, job.probe, job.backend)
     with disk_errors_of(job.out), EncodedSamples(job.settings.camera_names) as samples:
         faults = encode_samples(job, samples, report)
         entry = _write_shard(job, samples, report)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from predecode.child import Limits
@@ -18,6 +19,7 @@ from predecode.errors import Death, InfraError
 from predecode.injection import VARIABLE
 from predecode.isolation import run_isolated
 from predecode.job import Outcome
+from predecode.verification.jobs import Asked, make_jobs
 from tests.e2e.test_faults import flip_bytes_in_a_picture
 from tests.support.jobs import command, fingerprint, retry_here, run_here, verify_here
 from tests.support.processes import task_processes
@@ -131,6 +133,36 @@ def test_the_quarantine_tells_how_to_reproduce_it_and_retry_repairs_it(
 
     assert retry_here(b1k_root, out).manifest.complete
     assert verify_here(b1k_root, out, num_random=20).findings == []
+
+
+def test_what_ends_one_decoder_is_stored_through_another_which_is_recorded(
+    b1k_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, options = tmp_path / "out", {**OPTIONS, "codec": "png", "stride": 10}
+    work = partial(run_isolated, limits=LIMITS)
+    monkeypatch.setenv(VARIABLE, f"segv:backend=pyav,{AT_20}")
+    assert list(run_here(b1k_root, out, work=work, **options).faults) == [20]
+    still = retry_here(b1k_root, out, work=work)
+    assert list(still.faults) == [20]
+    done = retry_here(b1k_root, out, work=work, backend="torchcodec")
+    assert done.manifest.complete
+    by, through = done.manifest.generations[0], done.manifest.generations[-1]
+    assert (by.backend, through.backend) == (msgspec.UNSET, "torchcodec")
+    assert "torchcodec" in through.environment
+    assert by.probe != through.probe
+    monkeypatch.delenv(VARIABLE)
+    assert verify_here(b1k_root, out).findings == []
+    # Each generation is decoded again by what made it, unless another decoder is asked for.
+    jobs = make_jobs(out, b1k_root, done.manifest, Asked(is_all=True), lambda *_: None)
+    made_by = {job.name: job.backend for job in jobs.shards}
+    assert set(made_by.values()) == {"pyav", "torchcodec"}
+    assert [made_by[f"verify {Path(shard.path).stem}"] for shard in through.shards] == [
+        "torchcodec"
+    ] * len(through.shards)
+    assert {(20, 0)} <= {s for j in jobs.samples if j.backend == "torchcodec" for s in j.samples}
+    other = Asked(is_all=True, backends=("video_reader",))
+    jobs = make_jobs(out, b1k_root, done.manifest, other, lambda *_: None)
+    assert {job.backend for job in (*jobs.shards, *jobs.samples)} == {"video_reader"}
 
 
 def test_a_process_that_dies_once_is_forgotten(

@@ -93,9 +93,9 @@ def run_here(
     return run_job(out, source, settings, selected, start, Silent(), overwrite=overwrite, work=work)
 
 
-def retry_here(root: Path, out: Path, wanted: set[int] | None = None) -> Outcome:
+def retry_here(root: Path, out: Path, wanted: set[int] | None = None, **options: Any) -> Outcome:
     source = open_source("b1k", root)
-    return retry_job(out, source, wanted, starter(InProcess()), Silent())
+    return retry_job(out, source, wanted, starter(InProcess()), Silent(), **options)
 
 
 def verify_here(root: Path, out: Path, **asked: Any) -> Report:
