@@ -61,7 +61,9 @@ def parse_fault(text: str) -> Fault:
     """
     kind, _, rest = text.partition(":")
     conditions = dict(word.partition("=")[::2] for word in rest.split(",") if word)
-    if kind not in KINDS or not all(conditions.values()):
+    numbers = [conditions.get("reached", "1"), conditions.get("step", "1")]
+    is_complete = all(conditions.values()) and ((kind == "kill") is ("step" in conditions))
+    if kind not in KINDS or not is_complete or not all(n.isdigit() for n in numbers):
         raise UserError(
             f"${VARIABLE}={text}: expected <kind>:<name>=<value>,… with a kind of "
             f"{', '.join(KINDS)}. It is for tests; unset it."

@@ -19,6 +19,8 @@ from predecode.errors import Death, InfraError
 from predecode.injection import VARIABLE
 from predecode.isolation import run_isolated
 from predecode.job import Outcome
+from predecode.output import jobs_of, load_plans
+from predecode.pipeline import ShardJob
 from predecode.verification.jobs import Asked, make_jobs
 from tests.e2e.test_faults import flip_bytes_in_a_picture
 from tests.support.jobs import command, fingerprint, retry_here, run_here, verify_here
@@ -162,7 +164,8 @@ def test_what_ends_one_decoder_is_stored_through_another_which_is_recorded(
     assert {(20, 0)} <= {s for j in jobs.samples if j.backend == "torchcodec" for s in j.samples}
     other = Asked(is_all=True, backends=("video_reader",))
     jobs = make_jobs(out, b1k_root, done.manifest, other, lambda *_: None)
-    assert {job.backend for job in (*jobs.shards, *jobs.samples)} == {"video_reader"}
+    assert {job.backend for job in jobs.shards} == {"video_reader"}
+    assert {job.backend for job in jobs.samples} == {"video_reader"}
 
 
 def test_a_process_that_dies_once_is_forgotten(
@@ -189,6 +192,18 @@ def test_a_death_that_no_episode_dies_alone_stops_the_job_and_tells_what_was_tri
     monkeypatch.delenv(VARIABLE)
     run_isolated_here(b1k_root, tmp_path / "out")
     assert fingerprint(tmp_path / "out") == fingerprint(undisturbed)
+
+
+def test_a_bug_and_a_lost_source_are_no_deaths(b1k_root: Path, undisturbed: Path) -> None:
+    (plan,) = load_plans(undisturbed)
+    job = next(job for job in jobs_of(undisturbed, plan) if isinstance(job, ShardJob))
+    before = fingerprint(undisturbed)
+    with pytest.raises(RuntimeError, match=f"task {job.name}:(.|\n)*KeyError"):
+        run_isolated(msgspec.structs.replace(job, episodes=[]), print, limits=LIMITS)
+    with pytest.raises(InfraError, match="was there when the plan was made, now: No such file"):
+        run_isolated(msgspec.structs.replace(job, root="/nowhere"), print, limits=LIMITS)
+    assert plan.root == str(b1k_root)
+    assert fingerprint(undisturbed) == before
 
 
 @pytest.mark.parametrize(
