@@ -112,38 +112,37 @@ class RayCluster:
         remote = ray.remote(num_cpus=1, max_retries=0)(_call)
         waiting = deque((payload, 1) for payload in payloads)
         flying: dict[Any, tuple[P, int]] = {}
-        try:
-            while waiting or flying:
-                while waiting and len(flying) < self._most_in_flight():
-                    payload, tries = waiting.popleft()
-                    flying[remote.remote(task, payload, self._counter)] = (payload, tries)
-                ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_S)
-                if self._is_interrupted:
-                    raise KeyboardInterrupt
-                report(ray.get(self._counter.take.remote()))
-                for reference in ready:
-                    payload, tries = flying.pop(reference)
-                    try:
-                        result: R = ray.get(reference)
-                    except (
-                        ray.exceptions.WorkerCrashedError,
-                        ray.exceptions.NodeDiedError,
-                        ray.exceptions.OutOfMemoryError,
-                        ray.exceptions.ObjectLostError,
-                        InfraError,
-                    ) as error:
-                        if tries == _TRIES:
-                            raise InfraError(_give_up(payload, error)) from error
-                        time.sleep(_PAUSE_S)
-                        waiting.append((payload, tries + 1))
-                    except ray.exceptions.RayTaskError as error:
-                        raise error.as_instanceof_cause() from None
-                    else:
-                        yield payload, result
+        # Nothing is cancelled on the way out, as the end of the driver ends its tasks: a forced
+        # cancel that meets a task's end makes Ray 2.60 abort this process ("task that was not
+        # pending").
+        while waiting or flying:
+            while waiting and len(flying) < self._most_in_flight():
+                payload, tries = waiting.popleft()
+                flying[remote.remote(task, payload, self._counter)] = (payload, tries)
+            ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_S)
+            if self._is_interrupted:
+                raise KeyboardInterrupt
             report(ray.get(self._counter.take.remote()))
-        finally:
-            for reference in flying:
-                ray.cancel(reference, force=True)
+            for reference in ready:
+                payload, tries = flying.pop(reference)
+                try:
+                    result: R = ray.get(reference)
+                except (
+                    ray.exceptions.WorkerCrashedError,
+                    ray.exceptions.NodeDiedError,
+                    ray.exceptions.OutOfMemoryError,
+                    ray.exceptions.ObjectLostError,
+                    InfraError,
+                ) as error:
+                    if tries == _TRIES:
+                        raise InfraError(_give_up(payload, error)) from error
+                    time.sleep(_PAUSE_S)
+                    waiting.append((payload, tries + 1))
+                except ray.exceptions.RayTaskError as error:
+                    raise error.as_instanceof_cause() from None
+                else:
+                    yield payload, result
+        report(ray.get(self._counter.take.remote()))
 
     def _most_in_flight(self) -> int:
         """Two tasks a CPU: one runs while the next is being handed over."""

@@ -274,7 +274,7 @@ def test_interrupted_while_a_process_hangs_it_stops_soon_and_leaves_none_behind(
     started_s = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "interrupted. Nothing is lost: the same command goes on from here." in errors
     assert time.monotonic() - started_s < 10  # the contract, not a measurement
     assert task_processes(out) == []
