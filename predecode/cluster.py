@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
-from predecode.errors import InfraError, UserError
+from predecode.errors import ExhaustedError, InfraError, UserError
 
 __all__ = ["Cluster", "InProcess", "RayCluster"]
 
@@ -21,6 +21,7 @@ _TRIES = 3
 _PAUSE_S = 2.0
 _POLL_S = 0.5
 _CONNECT_S = 5.0
+_EXHAUSTED = f"{ExhaustedError.__module__}.{ExhaustedError.__qualname__}: "
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -127,6 +128,9 @@ class RayCluster:
                 payload, tries = flying.pop(reference)
                 try:
                     result: R = ray.get(reference)
+                except ExhaustedError as error:
+                    # Ray adds its own words to the message; those of the task stand at its end.
+                    raise InfraError(_last_line(error).removeprefix(_EXHAUSTED)) from None
                 except (
                     ray.exceptions.WorkerCrashedError,
                     ray.exceptions.NodeDiedError,
@@ -176,9 +180,14 @@ def _call(task: Task[P, R], payload: P, counter: Any) -> R:
     return task(payload, counter.add.remote)
 
 
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
 def _give_up(payload: object, error: Exception) -> str:
     name = getattr(payload, "name", type(payload).__name__)
-    cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    cause = _last_line(error)
     return (
         f"task {name}: failed {_TRIES} times, at last with {type(error).__name__}: {cause} "
         "The same command again goes on from what is finished."

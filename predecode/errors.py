@@ -21,6 +21,7 @@ __all__ = [
     "Death",
     "EpisodeError",
     "EpisodeFault",
+    "ExhaustedError",
     "InfraError",
     "MediaError",
     "UserError",
@@ -124,6 +125,10 @@ class MediaError(DataError):
 
 class InfraError(Exception):
     """Disk, network, cluster or a node that does not fit the others; ``args`` is ``(message,)``."""
+
+
+class ExhaustedError(InfraError):
+    """An ``InfraError`` after all that could be tried: not retried, stops the job."""
 
 
 @contextmanager

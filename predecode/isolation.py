@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from predecode.child import Died, Limits, run_child
-from predecode.errors import Death, EpisodeFault, InfraError, UserError
+from predecode.errors import Death, EpisodeFault, ExhaustedError, InfraError, UserError
 from predecode.lowdim_task import LowdimJob
 from predecode.pipeline import ShardJob, frames_of
 from predecode.sources.episode import Episode
@@ -31,7 +31,8 @@ def run_isolated(job: Job, report: Report, *, limits: Limits) -> Receipt:
     """Does a job as ``run_task`` does, but what ends a process costs an episode at most.
 
     Raises:
-        InfraError: as ``run_task``; or the process dies though no episode's part dies alone.
+        InfraError: as ``run_task``.
+        ExhaustedError: the process dies though no episode's part dies alone.
         RuntimeError: a bug in the task; its traceback is in the message.
 
     Cost: 0.4 s for the process. After two deaths, one more process an episode, and all of the
@@ -51,7 +52,7 @@ def run_isolated(job: Job, report: Report, *, limits: Limits) -> Receipt:
     done = _run(without(job, faults), report, limits)
     if isinstance(done, Died):
         deaths.append(done)
-        raise InfraError(_give_up(job, deaths, faults))
+        raise ExhaustedError(_give_up(job, deaths, faults))
     return done
 
 

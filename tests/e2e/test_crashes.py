@@ -255,6 +255,16 @@ def test_under_ray_a_crash_costs_its_episode_and_the_rest_is_whole(
     assert (again.returncode, "complete" in again.stdout) == (0, True), again.stderr
 
 
+def test_under_ray_what_no_episode_dies_of_alone_ends_with_status_3_at_once(
+    b1k_root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = command(*words(b1k_root, out), PREDECODE_FAULT="segv:stage=table,reached=3")
+    assert done.returncode == 3
+    assert "error: task b1k-lowdim-000000: its process died 3 times (" in done.stderr
+    assert not (out / ".predecode/manifest.json").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_a_process_hangs_it_stops_soon_and_leaves_none_behind(
     b1k_root: Path, undisturbed: Path, tmp_path: Path, number: int
