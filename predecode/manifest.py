@@ -4,6 +4,7 @@ Everything here is a function of the plans and their receipts, so that publishin
 crash, ends with the same bytes.
 """
 
+import shlex
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -108,8 +109,8 @@ def reproduce_command(out: Path, fault: EpisodeFault) -> str | None:
     """Returns what makes a process die again of this fault, None of a fault of another kind."""
     if fault.death is msgspec.UNSET:
         return None
-    words = f"--episode {fault.episode_index:08d} --task '{fault.death.task}'"
-    return f"python -m predecode.reproduce {out} {words}"
+    words = ["--episode", f"{fault.episode_index:08d}", "--task", fault.death.task]
+    return shlex.join(["python", "-m", "predecode.reproduce", str(out), *words])
 
 
 def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]]) -> Manifest:

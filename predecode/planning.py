@@ -249,6 +249,7 @@ def _group_tables(checked: Sequence[CheckedEpisode]) -> list[list[int]]:
 
 
 def plan_digest(plan: Plan) -> str:
-    """Returns the SHA-256 of all of a plan but root, environment and the digest itself."""
-    bare = msgspec.structs.replace(plan, root="", environment={}, digest="")
+    """Returns the SHA-256 of all of a plan but root, environment, deaths and the digest itself."""
+    faults = [msgspec.structs.replace(fault, death=msgspec.UNSET) for fault in plan.faults]
+    bare = msgspec.structs.replace(plan, root="", environment={}, digest="", faults=faults)
     return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
