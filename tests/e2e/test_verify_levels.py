@@ -125,10 +125,12 @@ def other_pictures(
     """A decoder that takes pictures from another camera's or another episode's file."""
     known: dict[int, Any] = {}
 
-    def pictures(root: Path, planned: Any, camera: str, frames: list[int]) -> Iterator[Any]:
+    def pictures(
+        root: Path, planned: Any, camera: str, frames: list[int], *more: Any
+    ) -> Iterator[Any]:
         known[planned.episode.episode_index] = planned
         other = known.get(episode_of.get(planned.episode.episode_index, -1), planned)
-        yield from real(root, other, camera_of.get(camera, camera), frames)
+        yield from real(root, other, camera_of.get(camera, camera), frames, *more)
 
     return pictures
 
