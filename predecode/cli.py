@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -23,7 +24,7 @@ from predecode.errors import (
 
 if TYPE_CHECKING:
     from predecode.cluster import Cluster
-    from predecode.job import Outcome
+    from predecode.job import Outcome, Work
 
 __all__ = ["app", "main"]
 
@@ -52,6 +53,12 @@ AddressOption = Annotated[
 ]
 NumCpusOption = Annotated[
     int | None, typer.Option(min=1, help="Tasks at a time. Default: one a CPU.")
+]
+HangLimitOption = Annotated[
+    float, typer.Option(min=1, help="Seconds without progress after which a task counts as dead.")
+]
+MemoryLimitOption = Annotated[
+    int, typer.Option(min=256, help="MB of memory beyond which a task's process is ended.")
 ]
 MaxFailuresOption = Annotated[
     int, typer.Option(min=0, help="Exit with 0 while at most this many episodes are missing.")
@@ -127,6 +134,8 @@ def run(
     address: AddressOption = None,
     num_cpus: NumCpusOption = None,
     max_failures: MaxFailuresOption = 0,
+    hang_limit_s: HangLimitOption = 300,
+    memory_limit_mb: MemoryLimitOption = 4096,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove what an earlier run left in --out.")
     ] = False,
@@ -167,6 +176,7 @@ def run(
             _starter(address, num_cpus),
             display,
             overwrite=overwrite,
+            work=_isolated(hang_limit_s, memory_limit_mb),
         )
     _finish(out, outcome, max_failures)
 
@@ -178,9 +188,14 @@ def retry(
         str | None, typer.Option(help="Ids of quarantined episodes. Default: all.")
     ] = None,
     root: RootOption = None,
+    backend: Annotated[
+        str, typer.Option(help="Decoder of the new shards, which record it: pyav or torchcodec.")
+    ] = "pyav",
     address: AddressOption = None,
     num_cpus: NumCpusOption = None,
     max_failures: MaxFailuresOption = 0,
+    hang_limit_s: HangLimitOption = 300,
+    memory_limit_mb: MemoryLimitOption = 4096,
 ) -> None:
     """Try quarantined episodes again after a repair; what succeeds is added as new shards."""
     from predecode.job import retry_job
@@ -188,11 +203,21 @@ def retry(
     from predecode.sources.registry import open_source
     from train_shards.manifest import load_manifest
 
+    if backend not in ("pyav", "torchcodec"):  # one in this Python, with pixels proven by tests
+        raise UserError(f"--backend {backend}: expected pyav or torchcodec.")
     settings = load_manifest(out).settings
     source = open_source(settings.source, _source_root(out, root))
     wanted = None if episodes is None else _parse_ids(episodes)
     with JobProgress() as display:
-        outcome = retry_job(out.resolve(), source, wanted, _starter(address, num_cpus), display)
+        outcome = retry_job(
+            out.resolve(),
+            source,
+            wanted,
+            _starter(address, num_cpus),
+            display,
+            work=_isolated(hang_limit_s, memory_limit_mb),
+            backend=backend,
+        )
     _finish(out, outcome, max_failures)
 
 
@@ -337,6 +362,16 @@ def _starter(
         return RayCluster(address, num_cpus)
 
     return start
+
+
+def _isolated(hang_limit_s: float, memory_limit_mb: int) -> "Work":
+    """Each task in a process of its own, under these limits."""
+    from predecode.child import Limits
+    from predecode.injection import check_variable
+    from predecode.isolation import run_isolated
+
+    check_variable()
+    return partial(run_isolated, limits=Limits(hang_limit_s, memory_limit_mb * 1_000_000))
 
 
 def _source_root(out: Path, root: Path | None) -> Path:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
-from predecode.errors import InfraError, UserError
+from predecode.errors import ExhaustedError, InfraError, UserError
 
 __all__ = ["Cluster", "InProcess", "RayCluster"]
 
@@ -21,6 +21,7 @@ _TRIES = 3
 _PAUSE_S = 2.0
 _POLL_S = 0.5
 _CONNECT_S = 5.0
+_EXHAUSTED = f"{ExhaustedError.__module__}.{ExhaustedError.__qualname__}: "
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -112,38 +113,40 @@ class RayCluster:
         remote = ray.remote(num_cpus=1, max_retries=0)(_call)
         waiting = deque((payload, 1) for payload in payloads)
         flying: dict[Any, tuple[P, int]] = {}
-        try:
-            while waiting or flying:
-                while waiting and len(flying) < self._most_in_flight():
-                    payload, tries = waiting.popleft()
-                    flying[remote.remote(task, payload, self._counter)] = (payload, tries)
-                ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_S)
-                if self._is_interrupted:
-                    raise KeyboardInterrupt
-                report(ray.get(self._counter.take.remote()))
-                for reference in ready:
-                    payload, tries = flying.pop(reference)
-                    try:
-                        result: R = ray.get(reference)
-                    except (
-                        ray.exceptions.WorkerCrashedError,
-                        ray.exceptions.NodeDiedError,
-                        ray.exceptions.OutOfMemoryError,
-                        ray.exceptions.ObjectLostError,
-                        InfraError,
-                    ) as error:
-                        if tries == _TRIES:
-                            raise InfraError(_give_up(payload, error)) from error
-                        time.sleep(_PAUSE_S)
-                        waiting.append((payload, tries + 1))
-                    except ray.exceptions.RayTaskError as error:
-                        raise error.as_instanceof_cause() from None
-                    else:
-                        yield payload, result
+        # Nothing is cancelled on the way out, as the end of the driver ends its tasks: a forced
+        # cancel that meets a task's end makes Ray 2.60 abort this process ("task that was not
+        # pending").
+        while waiting or flying:
+            while waiting and len(flying) < self._most_in_flight():
+                payload, tries = waiting.popleft()
+                flying[remote.remote(task, payload, self._counter)] = (payload, tries)
+            ready, _ = ray.wait(list(flying), num_returns=1, timeout=_POLL_S)
+            if self._is_interrupted:
+                raise KeyboardInterrupt
             report(ray.get(self._counter.take.remote()))
-        finally:
-            for reference in flying:
-                ray.cancel(reference, force=True)
+            for reference in ready:
+                payload, tries = flying.pop(reference)
+                try:
+                    result: R = ray.get(reference)
+                except ExhaustedError as error:
+                    # Ray adds its own words to the message; those of the task stand at its end.
+                    raise InfraError(_last_line(error).removeprefix(_EXHAUSTED)) from None
+                except (
+                    ray.exceptions.WorkerCrashedError,
+                    ray.exceptions.NodeDiedError,
+                    ray.exceptions.OutOfMemoryError,
+                    ray.exceptions.ObjectLostError,
+                    InfraError,
+                ) as error:
+                    if tries == _TRIES:
+                        raise InfraError(_give_up(payload, error)) from error
+                    time.sleep(_PAUSE_S)
+                    waiting.append((payload, tries + 1))
+                except ray.exceptions.RayTaskError as error:
+                    raise error.as_instanceof_cause() from None
+                else:
+                    yield payload, result
+        report(ray.get(self._counter.take.remote()))
 
     def _most_in_flight(self) -> int:
         """Two tasks a CPU: one runs while the next is being handed over."""
@@ -177,9 +180,14 @@ def _call(task: Task[P, R], payload: P, counter: Any) -> R:
     return task(payload, counter.add.remote)
 
 
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
 def _give_up(payload: object, error: Exception) -> str:
     name = getattr(payload, "name", type(payload).__name__)
-    cause = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    cause = _last_line(error)
     return (
         f"task {name}: failed {_TRIES} times, at last with {type(error).__name__}: {cause} "
         "The same command again goes on from what is finished."

@@ -18,8 +18,10 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_REFUSED",
     "DataError",
+    "Death",
     "EpisodeError",
     "EpisodeFault",
+    "ExhaustedError",
     "InfraError",
     "MediaError",
     "UserError",
@@ -39,6 +41,21 @@ EXIT_INTERRUPTED = 130
 """Stopped by the operator; resumable."""
 
 
+class Death(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended that worked on one episode alone; tells of that process, not of bytes."""
+
+    reason: str
+    """Name of the signal that ended it, ``hang``, ``memory`` or ``exit status N``."""
+    task: str
+    """The task whose part of the episode it worked on."""
+    stderr: list[str]
+    """The last lines that it wrote to standard error."""
+    decoder: dict[str, str]
+    """Name of the decoder as ``backend``, and versions."""
+    others: dict[str, str]
+    """Another decoder -> what it made of the same pictures, stored nowhere."""
+
+
 class EpisodeFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why an episode cannot be stored; one row of ``quarantine.jsonl`` is made of it."""
 
@@ -52,6 +69,8 @@ class EpisodeFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     got: str
     camera: str | None = None
     """The camera, where the file is a video."""
+    death: Death | msgspec.UnsetType = msgspec.UNSET
+    """Where the episode ended the process that worked on it; else not in the file."""
 
     def __str__(self) -> str:
         """The fault as one line: where, what, expected and got."""
@@ -106,6 +125,10 @@ class MediaError(DataError):
 
 class InfraError(Exception):
     """Disk, network, cluster or a node that does not fit the others; ``args`` is ``(message,)``."""
+
+
+class ExhaustedError(InfraError):
+    """An ``InfraError`` after all that could be tried: not retried, stops the job."""
 
 
 @contextmanager

@@ -10,19 +10,22 @@ import msgspec
 
 from predecode.cluster import Cluster, Report
 from predecode.config import settings_difference
-from predecode.errors import EpisodeError, EpisodeFault, UserError, disk_errors_of
+from predecode.errors import EpisodeFault, UserError, disk_errors_of
 from predecode.lock import OutputLock
-from predecode.lowdim_task import run_lowdim_task
 from predecode.manifest import WIDS_KIND, faults_of, publish
-from predecode.output import Job, Receipt, finished_generations, jobs_of, load_plans, receipt_of
-from predecode.pipeline import ShardJob, run_shard_task
+from predecode.output import Job, finished_generations, jobs_of, load_plans, receipt_of
+from predecode.pipeline import ShardJob
 from predecode.planning import Plan, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt
 from predecode.selection import held_out
-from predecode.source_check import CheckedEpisode, check_episode
+from predecode.source_check import CheckedEpisode
 from predecode.sources.episode import Episode, Source
+from predecode.tasks import CheckJob, CheckReceipt, run_task
+from predecode.tasks import Job as AnyJob
+from predecode.tasks import Receipt as AnyReceipt
+from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, SPLITS, plan_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
@@ -33,6 +36,7 @@ _CHECK_BATCH = 16
 """Episodes a source-check task opens: enough to hide a task's overhead."""
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
+Work = Callable[[AnyJob, Report], AnyReceipt]
 
 
 class Outcome(NamedTuple):
@@ -54,8 +58,11 @@ def run_job(
     display: Display,
     *,
     overwrite: bool,
+    work: Work = run_task,
 ) -> Outcome:
     """Makes ``out`` hold the selected episodes; does only what is not done yet.
+
+    ``work`` does one job: where it is called, or in a process of its own.
 
     Raises:
         UserError: the output has other settings or more episodes than selected, or is locked.
@@ -75,7 +82,7 @@ def run_job(
             )
         known = _known_episodes(plans)
         new = [episode for episode in selected if episode.episode_index not in known]
-        return _complete(out, source, settings, plans, new, start_cluster, display)
+        return _complete(out, source, settings, plans, new, start_cluster, work, display)
 
 
 def retry_job(
@@ -84,6 +91,9 @@ def retry_job(
     wanted: set[int] | None,
     start_cluster: StartCluster,
     display: Display,
+    *,
+    work: Work = run_task,
+    backend: str = STORING_BACKEND,
 ) -> Outcome:
     """Tries quarantined episodes again, as a new generation.
 
@@ -93,10 +103,14 @@ def retry_job(
         wanted: ``episode_index`` of those to try; None for all.
         start_cluster: as in ``run_job``.
         display: as in ``run_job``.
+        work: as in ``run_job``.
+        backend: the decoder that makes the new generation's pictures; it is recorded.
 
     Raises:
-        UserError: nothing is quarantined, or an asked-for episode is not.
+        UserError: nothing is quarantined, or an asked-for episode is not; the decoder cannot be
+            loaded.
     """
+    load_backend(backend)
     with disk_errors_of(str(out)), OutputLock(out):
         shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
         load_manifest(out)
@@ -110,7 +124,9 @@ def retry_job(
             )
         chosen = faulty if wanted is None else wanted
         episodes = [e for e in source.episodes if e.episode_index in chosen]
-        return _complete(out, source, plans[0].settings, plans, episodes, start_cluster, display)
+        return _complete(
+            out, source, plans[0].settings, plans, episodes, start_cluster, work, display, backend
+        )
 
 
 def _complete(
@@ -120,7 +136,9 @@ def _complete(
     plans: list[Plan],
     new: Sequence[Episode],
     start_cluster: StartCluster,
+    work: Work,
     display: Display,
+    backend: str = STORING_BACKEND,
 ) -> Outcome:
     """Plans the new episodes, runs every task without a receipt, and publishes if that changed."""
     old = load_manifest(out) if (out / MANIFEST_PATH).is_file() else None
@@ -136,7 +154,7 @@ def _complete(
     if to_do or new:
         with start_cluster() as cluster:
             if new:
-                plan = _plan(source, settings, plans, new, cluster, display)
+                plan = _plan(source, settings, plans, new, cluster, work, display, backend)
                 # A retry that fails again adds nothing; a first fault must be remembered.
                 if plan.episodes or not _known_episodes([plan]) <= _known_episodes(plans):
                     write_atomic(
@@ -144,10 +162,12 @@ def _complete(
                     )
                     plans = [*plans, plan]
                     to_do += jobs_of(out, plan)
-            num_new_images = _run_tasks(cluster, to_do, display)
+            num_new_images = _run_tasks(cluster, work, to_do, display)
     _copy_metadata(out, source, plans)
     finished = finished_generations(out, plans)
     manifest = publish(out, finished, old)
+    # A task of an earlier call that was still dying when this one began may have left a file.
+    shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
     return Outcome(manifest, faults_of(finished), num_new_images)
 
 
@@ -157,7 +177,9 @@ def _plan(
     plans: list[Plan],
     new: Sequence[Episode],
     cluster: Cluster,
+    work: Work,
     display: Display,
+    backend: str,
 ) -> Plan:
     """Checks the source of the new episodes and plans those that pass."""
     display.phase("checking the source", "episodes", len(new))
@@ -169,21 +191,22 @@ def _plan(
         )
         for start in range(0, len(new), _CHECK_BATCH)
     ]
+    by_id = {episode.episode_index: episode for episode in new}
     checked: list[CheckedEpisode] = []
     failed: list[tuple[Episode, EpisodeFault]] = []
-    for batch, results in cluster.run(check_batch, batches, lambda n: display.advance(n, 0)):
-        for episode, result in zip(batch.episodes, results, strict=True):
-            if isinstance(result, CheckedEpisode):
-                checked.append(result)
-            else:
-                failed.append((episode, result))
-                display.note(f"quarantined: {result}")
+    for _, receipt in cluster.run(work, batches, lambda n: display.advance(n, 0)):
+        if isinstance(receipt, CheckReceipt):
+            checked += receipt.checked
+        for fault in receipt.faults:
+            failed.append((by_id[fault.episode_index], fault))
+            display.note(f"quarantined: {fault}")
     return make_plan(
         generation=len(plans),
         settings=settings,
         root=str(source.root.resolve()),
-        probe=probe_hash(settings),
-        environment=environment(),
+        probe=probe_hash(settings, backend),
+        environment=environment(backend),
+        backend=backend,
         checked=checked,
         failed=failed,
         held_out=held_out(source.episodes, settings.val_episodes, settings.seed),
@@ -195,48 +218,16 @@ def _plan(
     )
 
 
-class CheckJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Episodes for one source-check task."""
-
-    root: str
-    episodes: list[Episode]
-    cameras: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return f"source check from episode {self.episodes[0].episode_index:08d}"
-
-
-def check_batch(job: CheckJob, report: Report) -> list[CheckedEpisode | EpisodeFault]:
-    """Checks some episodes; a fault takes the place of its episode."""
-    results: list[CheckedEpisode | EpisodeFault] = []
-    with disk_errors_of(job.root):
-        for episode in job.episodes:
-            try:
-                results.append(check_episode(Path(job.root), episode, job.cameras))
-            except EpisodeError as error:
-                results.append(error.fault)
-            report(1)
-    return results
-
-
-def run_task(job: Job, report: Report) -> Receipt:
-    """Runs a task of either kind."""
-    if isinstance(job, ShardJob):
-        return run_shard_task(job, report)
-    return run_lowdim_task(job, report)
-
-
-def _run_tasks(cluster: Cluster, jobs: list[Job], display: Display) -> int:
+def _run_tasks(cluster: Cluster, work: Work, jobs: list[Job], display: Display) -> int:
     """Runs the tasks; returns the number of images stored."""
     num_cameras = len(jobs[0].settings.cameras) if jobs else 0
     shards = [job for job in jobs if isinstance(job, ShardJob)]
     num_frames = sum(job.task.num_samples for job in shards)
     display.phase("decoding", "frames", num_frames, parts_per_step=max(num_cameras, 1))
     num_images = 0
-    for _, receipt in cluster.run(run_task, jobs, lambda n: display.advance(n, 0)):
-        display.advance(0, receipt.entry.num_bytes)
+    for _, receipt in cluster.run(work, jobs, lambda n: display.advance(n, 0)):
+        if not isinstance(receipt, CheckReceipt):
+            display.advance(0, receipt.entry.num_bytes)
         if isinstance(receipt, ShardReceipt):
             num_images += receipt.entry.num_samples * num_cameras
         for fault in receipt.faults:
@@ -274,7 +265,7 @@ def _wipe(out: Path) -> None:
     is; other files make the start refuse, as always.
     """
     state = out / ".predecode"
-    is_output = any(path.name != "lock" for path in state.iterdir())
+    is_output = any(not path.name.startswith("lock") for path in state.iterdir())
     (out / MANIFEST_PATH).unlink(missing_ok=True)
     if not is_output:
         return

@@ -1,5 +1,6 @@
 """One writer on one output: a lock file that names its holder."""
 
+import contextlib
 import json
 import os
 import platform
@@ -32,19 +33,33 @@ class OutputLock:
             UserError: another process holds it; the message names host, process and start.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        mine = json.dumps(_myself()).encode()
+        new = self._path.with_name(f"lock.new.{platform.node()}.{os.getpid()}")
         while True:
+            new.write_bytes(mine)
             try:
-                descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+                # A link appears with its content: whoever is killed here leaves no empty lock.
+                os.link(new, self._path)
             except FileExistsError:
                 self._take_over_or_refuse()
-                continue
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(_myself(), file)
-            return self
+            except FileNotFoundError:
+                continue  # the new holder has cleared it away
+            else:
+                self._clear(mine)
+                return self
+            finally:
+                new.unlink(missing_ok=True)
 
     def __exit__(self, *_: object) -> None:
         """Gives the lock back."""
         self._path.unlink(missing_ok=True)
+
+    def _clear(self, mine: bytes) -> None:
+        """Removes what killed processes left beside the lock, but no lock of ours set aside."""
+        for path in self._path.parent.glob("lock.*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.read_bytes() != mine:
+                    path.unlink()
 
     def _take_over_or_refuse(self) -> None:
         try:
@@ -55,7 +70,7 @@ class OutputLock:
             holder = json.loads(data)
             host, pid = str(holder["host"]), int(holder["pid"])
         except (ValueError, KeyError, TypeError):
-            # Killed between creating the file and writing into it, or about to write.
+            # Cut short by a full disk or a lost machine.
             raise UserError(
                 f"{self._path}: a lock without a holder, probably of a process that was killed. "
                 "If no other run writes here, remove this file."
@@ -73,12 +88,13 @@ class OutputLock:
         aside = self._path.with_name(f"lock.{platform.node()}.{os.getpid()}")
         try:
             self._path.rename(aside)
+            is_stale = aside.read_bytes() == stale
         except FileNotFoundError:
             return  # another process was faster
-        if aside.read_bytes() != stale:
+        if not is_stale:
             aside.rename(self._path)
             return
-        aside.unlink()
+        aside.unlink(missing_ok=True)
 
 
 def _myself() -> dict[str, object]:

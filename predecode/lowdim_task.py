@@ -7,6 +7,7 @@ import msgspec
 import pyarrow as pa
 
 from predecode.errors import EpisodeError, EpisodeFault, disk_errors_of, episode_error
+from predecode.injection import reach
 from predecode.planning import LowdimTask, PlannedEpisode
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, write_receipt
 from predecode.source_check import check_unchanged
@@ -19,7 +20,7 @@ from train_shards.storage import atomic_file, sha256_of_file
 __all__ = ["LowdimJob", "read_table", "run_lowdim_task"]
 
 
-class LowdimJob(msgspec.Struct, frozen=True, kw_only=True):
+class LowdimJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """All that a node needs to make one table file."""
 
     out: str
@@ -28,6 +29,8 @@ class LowdimJob(msgspec.Struct, frozen=True, kw_only=True):
     plan_digest: str
     task: LowdimTask
     episodes: list[PlannedEpisode]
+    quarantined: list[EpisodeFault] = []
+    """Episodes that are left alone: they end the process that works on them."""
 
     @property
     def name(self) -> str:
@@ -47,7 +50,11 @@ def run_lowdim_task(job: LowdimJob, report: Callable[[int], None]) -> LowdimRece
     faults: list[EpisodeFault] = []
     with disk_errors_of(job.out):
         schema = pa.schema([])
+        given = {fault.episode_index: fault for fault in job.quarantined}
         for planned in job.episodes:
+            if planned.episode.episode_index in given:
+                faults.append(given[planned.episode.episode_index])
+                continue
             try:
                 table = read_table(job, planned)
                 schema = _joined(schema, table, planned)
@@ -80,6 +87,7 @@ def read_table(job: LowdimJob, planned: PlannedEpisode) -> pa.Table:
         InfraError: it is no longer the file that was planned.
     """
     root = Path(job.root)
+    reach(stage="table", episode=planned.episode.episode_index)
     if planned.episode.table is not None:
         check_unchanged(root, planned.inputs[0])
     return read_rows(

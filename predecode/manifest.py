@@ -4,6 +4,7 @@ Everything here is a function of the plans and their receipts, so that publishin
 crash, ends with the same bytes.
 """
 
+import shlex
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +41,7 @@ __all__ = [
     "build_manifest",
     "faults_of",
     "publish",
+    "reproduce_command",
     "retry_command",
     "write_split_index",
 ]
@@ -82,12 +84,7 @@ def publish(out: Path, finished: list[Finished], old: Manifest | None) -> Manife
     kept = {entry.plan_digest: entry.indexes for entry in (old.generations if old else [])}
     indexes = [kept.get(item.plan.digest) or _publish_indexes(out, item) for item in finished]
     manifest = build_manifest(finished, indexes)
-    rows = [
-        msgspec.json.encode(
-            {**msgspec.to_builtins(fault), "retry": retry_command(out, fault)}, order="sorted"
-        )
-        for fault in faults_of(finished).values()
-    ]
+    rows = [_quarantine_row(out, fault) for fault in faults_of(finished).values()]
     write_atomic(out / QUARANTINE_PATH, b"".join(row + b"\n" for row in rows), temporary)
     for path, text in (("README.md", _card(manifest)), *_wids(manifest)):
         write_atomic(out / path, text.encode(), temporary)
@@ -95,9 +92,24 @@ def publish(out: Path, finished: list[Finished], old: Manifest | None) -> Manife
     return manifest
 
 
+def _quarantine_row(out: Path, fault: EpisodeFault) -> bytes:
+    row = {**msgspec.to_builtins(fault), "retry": retry_command(out, fault)}
+    if (command := reproduce_command(out, fault)) is not None:
+        row["reproduce"] = command
+    return msgspec.json.encode(row, order="sorted")
+
+
 def retry_command(out: Path, fault: EpisodeFault) -> str:
     """Returns the command that tries a repaired episode again."""
     return f"predecode retry {out} --episodes {fault.episode_index:08d}"
+
+
+def reproduce_command(out: Path, fault: EpisodeFault) -> str | None:
+    """Returns what makes a process die again of this fault, None of a fault of another kind."""
+    if fault.death is msgspec.UNSET:
+        return None
+    words = ["--episode", f"{fault.episode_index:08d}", "--task", fault.death.task]
+    return shlex.join(["python", "-m", "predecode.reproduce", str(out), *words])
 
 
 def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]]) -> Manifest:
@@ -162,6 +174,7 @@ def _generation(item: Finished, indexes: dict[str, IndexEntry]) -> GenerationEnt
         plan_digest=plan.digest,
         probe=plan.probe,
         environment=plan.environment,
+        backend=plan.backend,
         shards=_shard_entries(item),
         lowdim=_lowdim_entries(item),
         indexes=indexes,

@@ -82,6 +82,7 @@ def jobs_of(out: Path, plan: Plan) -> list[Job]:
             settings=settings,
             plan_digest=plan.digest,
             probe=plan.probe,
+            backend=plan.storing_backend,
             task=shard,
             episodes=_in_order(planned, [piece.episode_index for piece in shard.pieces]),
         )

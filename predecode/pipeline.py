@@ -27,6 +27,7 @@ from predecode.errors import (
     episode_error,
 )
 from predecode.images.resize import resize_with_pad
+from predecode.injection import reach
 from predecode.planning import Piece, PlannedEpisode, ShardTask, sample_order
 from predecode.probe import check_probe
 from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt, write_receipt
@@ -34,6 +35,7 @@ from predecode.selection import selected_frames
 from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
 from predecode.sources.tables import check_timestamps, read_rows
+from predecode.video.backends import STORING_BACKEND, load_backend
 from predecode.video.decoder import Decoder
 from predecode.video.kept_open import KeptOpen
 from predecode.video.packets import FrameTable, frame_table_of
@@ -54,16 +56,15 @@ from train_shards.storage import atomic_file, write_atomic
 __all__ = [
     "ShardJob",
     "decoded_pictures",
+    "encode_samples",
     "frames_of",
     "planned_table",
     "row_members",
     "run_shard_task",
 ]
 
-_REPORT_IMAGES = 100
 
-
-class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
+class ShardJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """All that a node needs to make one shard, or to decode it again."""
 
     out: str
@@ -73,6 +74,10 @@ class ShardJob(msgspec.Struct, frozen=True, kw_only=True):
     probe: str
     task: ShardTask
     episodes: list[PlannedEpisode]
+    backend: str = STORING_BACKEND
+    """The decoder that makes the pictures."""
+    quarantined: list[EpisodeFault] = []
+    """Episodes that are left alone: they end the process that works on them."""
 
     @property
     def name(self) -> str:
@@ -86,19 +91,37 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
     Raises:
         InfraError: the node makes other bytes, the source changed, or a disk refuses.
     """
-    check_probe(job.settings, job.probe)
+    check_probe(job.settings, job.probe, job.backend)
+    with disk_errors_of(job.out), EncodedSamples(job.settings.camera_names) as samples:
+        faults = encode_samples(job, samples, report)
+        entry = _write_shard(job, samples, report)
+        receipt = ShardReceipt(plan_digest=job.plan_digest, entry=entry, faults=faults)
+        write_receipt(Path(job.out), job.name, receipt)
+    return receipt
+
+
+def encode_samples(
+    job: ShardJob, samples: EncodedSamples, report: Callable[[int], None]
+) -> list[EpisodeFault]:
+    """Adds every sample of a job to ``samples``, which holds none of the returned episodes.
+
+    Images come episode by episode, camera by camera, frame by frame; ``report`` gets each.
+
+    Raises:
+        InfraError: the source changed.
+    """
     planned = {p.episode.episode_index: p for p in job.episodes}
+    given = {fault.episode_index: fault for fault in job.quarantined}
     faults: list[EpisodeFault] = []
     cameras = job.settings.camera_names
-    with (
-        disk_errors_of(job.out),
-        EncodedSamples(cameras) as samples,
-        # Episodes of one file stand next to each other: it is opened once.
-        KeptOpen(PyavDecoder, len(cameras)) as videos,
-    ):
+    # Episodes of one file stand next to each other: it is opened once.
+    with KeptOpen(load_backend(job.backend), len(cameras)) as videos:
         for episode_index, pieces in itertools.groupby(
             job.task.pieces, key=lambda piece: piece.episode_index
         ):
+            if episode_index in given:
+                faults.append(given[episode_index])
+                continue
             frames = frames_of(pieces, job.settings)
             try:
                 for frame, field, data in row_members(
@@ -113,10 +136,7 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
             except EpisodeError as error:
                 samples.drop(episode_index)
                 faults.append(error.fault)
-        entry = _write_shard(job, samples)
-        receipt = ShardReceipt(plan_digest=job.plan_digest, entry=entry, faults=faults)
-        write_receipt(Path(job.out), job.name, receipt)
-    return receipt
+    return faults
 
 
 def frames_of(pieces: Iterable[Piece], settings: Settings) -> list[int]:
@@ -149,7 +169,12 @@ def decoded_pictures(
         table = planned_table(root, planned, camera)
         with open_video(root / span.path, table) as decoder:
             for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
-                yield rank - span.start, picture
+                frame = rank - span.start
+                reach(
+                    stage="decode", backend=decoder.backend, camera=camera, frame=frame,
+                    episode=planned.episode.episode_index,
+                )  # fmt: skip
+                yield frame, picture
     except MediaError as error:
         # A vanished file is not a broken one.
         check_unchanged(root, planned.video_input(camera))
@@ -217,17 +242,12 @@ def _add_images(
     """Stores the ``(frame_index, picture)`` of one ``(episode_index, camera)``."""
     settings, (episode_index, camera) = job.settings, video
     field = image_field(camera, settings.codec)
-    fresh = 0
     for frame, picture in pictures:
         image = resize_with_pad(picture, settings.picture_size)
         pixel_xxh3 = xxhash.xxh3_64_intdigest(image.data)
         data = encode_image(image, settings.codec, settings.quality, settings.subsampling)
         samples.add_image((episode_index, frame), camera, field, data, pixel_xxh3)
-        fresh += 1
-        if fresh == _REPORT_IMAGES:
-            report(fresh)
-            fresh = 0
-    report(fresh)
+        report(1)
 
 
 def _npy_bytes(values: NDArray[Any]) -> bytes:
@@ -236,7 +256,9 @@ def _npy_bytes(values: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_shard(job: ShardJob, samples: EncodedSamples) -> ShardEntry:
+def _write_shard(
+    job: ShardJob, samples: EncodedSamples, report: Callable[[int], None]
+) -> ShardEntry:
     """Writes the tar, then the ledger; returns what the manifest will say of them."""
     settings, fields, out = job.settings, job.settings.fields, Path(job.out)
     path = shard_path(settings.name, job.task.split, job.task.shard_index)
@@ -255,6 +277,7 @@ def _write_shard(job: ShardJob, samples: EncodedSamples) -> ShardEntry:
                 row["data_bytes"] = [len(data) for _, data in members]
                 row["member_xxh3"] = [xxhash.xxh3_64_intdigest(data) for _, data in members]
                 row["pixel_xxh3"] = samples.pixel_hashes(sample)
+                report(0)  # a slow disk is no hang
             num_bytes, sha256, md5 = writer.close()
     ledger = encode_ledger(rows)
     write_atomic(out / ledger_path(job.name), ledger, out / TEMPORARY_FOLDER)

@@ -12,6 +12,7 @@ from predecode.errors import EpisodeFault
 from predecode.selection import selected_frames
 from predecode.source_check import CheckedEpisode, InputFile
 from predecode.sources.episode import Episode
+from predecode.video.backends import STORING_BACKEND
 from train_shards.format import SPLITS
 from train_shards.manifest import FormatVersion, Settings
 
@@ -98,8 +99,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Why, in the same order."""
     shards: list[ShardTask]
     tables: list[LowdimTask]
+    backend: str | msgspec.UnsetType = msgspec.UNSET
+    """The decoder that makes the pictures; not in the file where it is PyAV."""
     digest: str = ""
     """SHA-256 of all of the above but root and environment."""
+
+    @property
+    def storing_backend(self) -> str:
+        """The decoder that makes the pictures."""
+        return self.backend or STORING_BACKEND
 
 
 def make_plan(
@@ -114,6 +122,7 @@ def make_plan(
     held_out: set[int],
     first_shards: dict[str, int],
     first_table: int,
+    backend: str = STORING_BACKEND,
 ) -> Plan:
     """Returns the plan of one generation.
 
@@ -128,6 +137,7 @@ def make_plan(
         held_out: ``episode_index`` of those that go to ``val``.
         first_shards: split -> first free shard number.
         first_table: first free table number.
+        backend: the decoder that makes the pictures.
     """
     checked = sorted(checked, key=lambda c: c.episode.episode_index)
     failed = sorted(failed, key=lambda f: f[0].episode_index)
@@ -163,6 +173,7 @@ def make_plan(
             LowdimTask(table_index=first_table + number, episodes=group)
             for number, group in enumerate(_group_tables(checked))
         ],
+        backend=msgspec.UNSET if backend == STORING_BACKEND else backend,
     )
     return msgspec.structs.replace(plan, digest=plan_digest(plan))
 
@@ -238,6 +249,7 @@ def _group_tables(checked: Sequence[CheckedEpisode]) -> list[list[int]]:
 
 
 def plan_digest(plan: Plan) -> str:
-    """Returns the SHA-256 of all of a plan but root, environment and the digest itself."""
-    bare = msgspec.structs.replace(plan, root="", environment={}, digest="")
+    """Returns the SHA-256 of all of a plan but root, environment, deaths and the digest itself."""
+    faults = [msgspec.structs.replace(fault, death=msgspec.UNSET) for fault in plan.faults]
+    bare = msgspec.structs.replace(plan, root="", environment={}, digest="", faults=faults)
     return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()

@@ -10,7 +10,8 @@ import xxhash
 
 from predecode.errors import InfraError
 from predecode.images.resize import resize_with_pad
-from predecode.video.probe import library_versions, probe_picture
+from predecode.video.backends import STORING_BACKEND, backend_versions
+from predecode.video.probe import probe_picture
 from train_shards.codec import encode_image
 from train_shards.manifest import Settings
 
@@ -19,12 +20,17 @@ __all__ = ["check_probe", "environment", "probe_hash"]
 _PACKAGES = ("numpy", "pillow", "simplejpeg", "pyarrow")
 
 
-def probe_hash(settings: Settings) -> str:
+def probe_hash(settings: Settings, backend: str = STORING_BACKEND) -> str:
     """Returns the hash of the probe picture's stored bytes under these settings, as hex.
 
-    A native size is probed without a resize. Cost: about 10 ms, once a process.
+    A native size is probed without a resize. The picture is converted by PyAV's libraries: for
+    another decoder, its versions are hashed along. Cost: about 10 ms, once a process.
     """
-    return _probe(settings.picture_size, settings.codec, settings.quality, settings.subsampling)
+    probe = _probe(settings.picture_size, settings.codec, settings.quality, settings.subsampling)
+    if backend == STORING_BACKEND:
+        return probe
+    versions, _ = backend_versions(backend)
+    return xxhash.xxh3_128_hexdigest(f"{probe} {sorted(versions.items())}".encode())
 
 
 @functools.lru_cache(maxsize=4)
@@ -34,26 +40,26 @@ def _probe(size: tuple[int, int] | None, codec: str, quality: int | None, subsam
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def check_probe(settings: Settings, planned: str) -> None:
+def check_probe(settings: Settings, planned: str, backend: str = STORING_BACKEND) -> None:
     """Passes on a node that makes the same bytes as the one that made the plan.
 
     Raises:
         InfraError: its probe differs; the message names the node and its versions.
     """
-    got = probe_hash(settings)
+    got = probe_hash(settings, backend)
     if got != planned:
         raise InfraError(
             f"node {platform.node()}: makes other bytes than the plan: probe expected {planned}, "
-            f"got {got}. Here: {environment()}. Install the same package versions on every node, "
-            "on machines with the same vector instructions."
+            f"got {got}. Here: {environment(backend)}. Install the same package versions on every "
+            "node, on machines with the same vector instructions."
         )
 
 
-def environment() -> dict[str, str]:
+def environment(backend: str = STORING_BACKEND) -> dict[str, str]:
     """Returns the versions that may change bytes, for people who look for a difference."""
     versions = {package: version(package) for package in _PACKAGES}
     return {
-        **library_versions(),
+        **backend_versions(backend)[0],
         **versions,
         "machine": platform.machine(),
         "predecode": version("predecode"),

@@ -154,6 +154,8 @@ class GenerationEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of the probe picture after colour conversion, resize and encoding."""
     environment: dict[str, str]
     """Versions of the libraries that made the bytes."""
+    backend: str | msgspec.UnsetType = msgspec.UNSET
+    """The decoder that made the pictures; not in the file where it is PyAV."""
     shards: list[ShardEntry]
     lowdim: list[LowdimEntry]
     indexes: dict[str, IndexEntry]

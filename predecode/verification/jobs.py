@@ -18,6 +18,7 @@ from predecode.verification.draw import draw_samples
 from predecode.verification.pictures import VerifyJob
 from predecode.verification.samples import SamplesJob
 from predecode.verification.tables import TableJob
+from predecode.video.backends import STORING_BACKEND
 from predecode.video.packets import frame_table_of
 from train_shards.manifest import Manifest
 
@@ -93,11 +94,12 @@ def make_jobs(
                 fps=manifest.fps,
                 split=split,
                 samples=part,
-                backend=asked.backends[0],
+                backend=backend,
                 pythons=asked.pythons,
                 min_psnr_db=asked.min_psnr_db,
             )
             for number, (split, part) in enumerate(samples)
+            for backend, part in _by_decoder(finished, asked, part)
         ],
         backends=[_backends_job(job, asked) for job in shards if len(asked.backends) > 1],
     )
@@ -177,10 +179,30 @@ def _shard_jobs(
                 absent=absent[job.name],
                 masked=sorted(_masked(item)),
                 samples=own,
-                backend=asked.backends[0],
+                backend=_decoder(asked, job.backend),
                 pythons=asked.pythons,
                 min_psnr_db=asked.min_psnr_db,
             )
+
+
+def _decoder(asked: Asked, storing_backend: str) -> str:
+    """What decodes again: where no other decoder is asked for, the one that made the pictures."""
+    return storing_backend if asked.backends[0] == STORING_BACKEND else asked.backends[0]
+
+
+def _by_decoder(
+    finished: Sequence[Finished], asked: Asked, samples: Sequence[tuple[int, int]]
+) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Decoder -> those of the samples that are to be decoded by it."""
+    decoder_of = {
+        planned.episode.episode_index: _decoder(asked, item.plan.storing_backend)
+        for item in finished
+        for planned in item.plan.episodes
+    }
+    parts: dict[str, list[tuple[int, int]]] = {}
+    for sample in samples:
+        parts.setdefault(decoder_of[sample[0]], []).append(sample)
+    return list(parts.items())
 
 
 def _backends_job(job: VerifyJob, asked: Asked) -> BackendsJob:

@@ -19,7 +19,7 @@ from predecode.images.resize import resize_with_pad
 from predecode.pipeline import ShardJob, decoded_pictures, frames_of
 from predecode.planning import PlannedEpisode, sample_order
 from predecode.verification.image_difference import ImageDifference
-from predecode.video.backends import STORING_BACKEND, OpenDecoder, load_backend
+from predecode.video.backends import OpenDecoder, load_backend
 from train_shards.codec import decode_image, is_lossless
 from train_shards.format import format_key, image_field
 from train_shards.ledger import decode_ledger
@@ -205,8 +205,8 @@ def _compare(
     key = format_key(int(row["episode_index"]), int(row["frame_index"]))
     position = settings.camera_names.index(camera)
     pixel_xxh3 = int(row["pixel_xxh3"][position])
-    # Other decoders may make other pixels: the ledger's are PyAV's.
-    if job.backend == STORING_BACKEND and xxhash.xxh3_64_intdigest(fresh.data) != pixel_xxh3:
+    # Other decoders may make other pixels: the ledger's are those of the one that made the shard.
+    if job.backend == job.shard.backend and xxhash.xxh3_64_intdigest(fresh.data) != pixel_xxh3:
         shard.found(
             "pixels", key, f"{camera}: the pixels of a fresh decode",
             "others were given to the encoder",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ class Decoder(ABC):
 
     Not for several threads.
     """
+
+    backend: ClassVar[str]
+    """The decoder's name, as ``video.backends`` knows it."""
 
     def __init__(self, path: Path, table: FrameTable | None = None) -> None:
         """Takes the file.

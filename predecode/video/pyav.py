@@ -59,6 +59,8 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
     that is damaged, as far as libav notices, is an error too.
     """
 
+    backend = "pyav"
+
     def __init__(self, path: Path, table: FrameTable | None = None) -> None:
         """Opens the file, as ``Decoder`` says."""
         super().__init__(path, table)

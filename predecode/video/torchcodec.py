@@ -32,6 +32,8 @@ RESOLUTION_S = Fraction(1, 10**9)
 class TorchcodecDecoder(Decoder):
     """A ``Decoder`` on torchcodec; damage that FFmpeg conceals goes unnoticed."""
 
+    backend = "torchcodec"
+
     def __init__(self, path: Path, table: FrameTable | None = None) -> None:
         """Opens the file, as ``Decoder`` says.
 

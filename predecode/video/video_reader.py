@@ -162,6 +162,8 @@ class VideoReaderDecoder(SequentialDecoder[int]):
     Its conversion to RGB takes every video for BT.601, whatever the file says; see ``CONVERSION``.
     """
 
+    backend = "video_reader"
+
     def __init__(self, python: str, path: Path, table: FrameTable | None = None) -> None:
         """Opens the file in this process's worker, as ``Decoder`` says.
 

@@ -233,11 +233,11 @@ def test_a_missing_source_means_could_not_check(own_shards: Path, tmp_path: Path
 def shifted(real: Callable[..., Any], shift: int, camera_wanted: str) -> Callable[..., Any]:
     """A decoder that hands out other frames under the right numbers, consistently."""
 
-    def pictures(root: Path, planned: Any, camera: str, frames: list[int], *_: Any) -> Any:
+    def pictures(root: Path, planned: Any, camera: str, frames: list[int], *more: Any) -> Any:
         last = planned.num_frames - 1
         asked = [min(frame + shift, last) for frame in frames]
         by_frame = {
-            f: np.array(p) for f, p in real(root, planned, camera, sorted({*frames, *asked}))
+            f: np.array(p) for f, p in real(root, planned, camera, sorted({*frames, *asked}), *more)
         }
         for frame, other in zip(frames, asked, strict=True):
             yield frame, by_frame[other if camera == camera_wanted else frame]

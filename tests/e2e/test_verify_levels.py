@@ -127,11 +127,11 @@ def other_pictures(
     known: dict[int, Any] = {}
 
     def pictures(
-        root: Path, planned: Any, camera: str, frames: list[int], *_: Any
+        root: Path, planned: Any, camera: str, frames: list[int], *more: Any
     ) -> Iterator[Any]:
         known[planned.episode.episode_index] = planned
         other = known.get(episode_of.get(planned.episode.episode_index, -1), planned)
-        yield from real(root, other, camera_of.get(camera, camera), frames)
+        yield from real(root, other, camera_of.get(camera, camera), frames, *more)
 
     return pictures
 
@@ -250,8 +250,10 @@ def test_masked_samples_are_not_compared_with_a_repaired_source(
     """One piece of an episode fails; the others are stored, but nobody is served them."""
     real = predecode.pipeline.decoded_pictures
 
-    def failing(root: Path, planned: Any, camera: str, frames: list[int]) -> Iterator[Any]:
-        for frame, picture in real(root, planned, camera, frames):
+    def failing(
+        root: Path, planned: Any, camera: str, frames: list[int], *more: Any
+    ) -> Iterator[Any]:
+        for frame, picture in real(root, planned, camera, frames, *more):
             if planned.episode.episode_index == 40 and frame >= 700:
                 raise episode_error(40, "x.mp4", "broken", "a picture", "none", camera)
             yield frame, picture

@@ -13,9 +13,10 @@ import msgspec
 
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
-from predecode.job import Outcome, retry_job, run_job
+from predecode.job import Outcome, Work, retry_job, run_job
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
+from predecode.tasks import run_task
 from predecode.verification.jobs import Asked, make_jobs
 from predecode.verification.levels import verify_output
 from predecode.verification.report import Finding, Report
@@ -81,6 +82,7 @@ def run_here(
     episodes: str | None = None,
     overwrite: bool = False,
     cluster: Cluster | None = None,
+    work: Work = run_task,
     **options: Any,
 ) -> Outcome:
     """Runs the job in this process with the defaults of the command line but small shards."""
@@ -88,12 +90,12 @@ def run_here(
     settings = make_settings(source, **{**DEFAULTS, **options})
     selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
     start = starter(cluster or InProcess())
-    return run_job(out, source, settings, selected, start, Silent(), overwrite=overwrite)
+    return run_job(out, source, settings, selected, start, Silent(), overwrite=overwrite, work=work)
 
 
-def retry_here(root: Path, out: Path, wanted: set[int] | None = None) -> Outcome:
+def retry_here(root: Path, out: Path, wanted: set[int] | None = None, **options: Any) -> Outcome:
     source = open_source("b1k", root)
-    return retry_job(out, source, wanted, starter(InProcess()), Silent())
+    return retry_job(out, source, wanted, starter(InProcess()), Silent(), **options)
 
 
 def verify_here(root: Path, out: Path, **asked: Any) -> Report:

@@ -18,7 +18,8 @@ PREDECODE = [
     "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables", "survey.videos",
     "survey.findings",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
-    "online", "canary", "open_episodes", "job", "output", "manifest",
+    "online", "canary", "open_episodes", "reproduce", "job", "output", "manifest",
+    "isolation", "task_process", "tasks",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
     "config", "selection",
     "sources.registry", "sources.b1k", "sources.b1k_2026", "sources.lerobot_v3",
@@ -31,7 +32,7 @@ PREDECODE = [
     "video.video_reader", "video.video_reader_worker", "video.torchcodec", "video.conversions",
     "video.pyav", "video.kept_open", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
-    "images.resize", "shard_writer", "cluster", "progress", "lock", "errors",
+    "images.resize", "shard_writer", "cluster", "progress", "lock", "child", "injection", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",

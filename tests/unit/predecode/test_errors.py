@@ -3,6 +3,7 @@
 import errno
 import pickle
 
+import msgspec
 import pytest
 
 from predecode.errors import (
@@ -12,6 +13,7 @@ from predecode.errors import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     DataError,
+    Death,
     EpisodeError,
     EpisodeFault,
     InfraError,
@@ -67,6 +69,20 @@ def test_a_fault_without_a_camera_names_none() -> None:
     assert str(error) == ("episode 00000020, data/a.parquet: too few rows; expected 1200, got [7]")
     assert error.fault.camera is None
     assert (error.fault.expected, error.fault.got) == ("1200", "[7]")
+
+
+def test_a_fault_without_a_death_is_written_as_ever_and_one_with_a_death_comes_back() -> None:
+    old = b'{"episode_index":20,"path":"a","problem":"b","expected":"c","got":"d","camera":null}'
+    fault = msgspec.json.decode(old, type=EpisodeFault)
+    assert msgspec.json.encode(fault) == old
+    death = Death(
+        reason="SIGSEGV", task="b1k-train-000000", stderr=["last words"],
+        decoder={"backend": "pyav"}, others={"torchcodec": "decodes it"},
+    )  # fmt: skip
+    dead = msgspec.structs.replace(fault, death=death)
+    assert msgspec.json.decode(msgspec.json.encode(dead), type=EpisodeFault) == dead
+    assert pickle.loads(pickle.dumps(EpisodeError(dead))).fault == dead
+    assert pickle.loads(pickle.dumps(EpisodeError(fault))).fault.death is msgspec.UNSET
 
 
 def test_what_costs_an_episode_is_data_and_what_stops_the_job_is_not() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predecode.errors import EpisodeFault
+from predecode.errors import Death, EpisodeFault
 from predecode.planning import (
     LOWDIM_EPISODES,
     MAX_TASK_FRAMES,
@@ -313,6 +313,24 @@ def test_the_digest_depends_on_the_inputs() -> None:
         SMALL[0], inputs=[InputFile(path="videos/10.mp4", num_bytes=7, digest="ac")]
     )
     assert plan_of([other, *SMALL[1:]]).digest != plan_of(SMALL).digest
+
+
+def test_the_digest_depends_on_a_decoder_other_than_the_usual_but_on_no_last_words() -> None:
+    plan = plan_of(SMALL)
+    assert plan_of(SMALL, backend="pyav") == plan
+    assert b"backend" not in msgspec.json.encode(plan)
+    other = plan_of(SMALL, backend="torchcodec")
+    assert other.digest != plan.digest
+    assert (plan.storing_backend, other.storing_backend) == ("pyav", "torchcodec")
+    deaths = [
+        Death(reason="SIGSEGV", task="t", stderr=[words], decoder={}, others={})
+        for words in ("one", "another")
+    ]
+    digests = {
+        plan_of(SMALL, failed=[(REFUSED, msgspec.structs.replace(FAULT, death=death))]).digest
+        for death in deaths
+    }
+    assert len(digests) == 1
 
 
 def test_a_plan_survives_json() -> None:
