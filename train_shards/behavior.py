@@ -14,6 +14,7 @@ import torch
 import torch.utils.data
 from numpy.typing import NDArray
 
+from train_shards.b1k_state import LAYOUT_2026
 from train_shards.behavior_items import (
     check_modalities,
     checked_level,
@@ -161,6 +162,12 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
             "image_dtype": "uint8" if chunk_streaming_using_keyframe else "float32",
         }  # fmt: skip
         opened = open_items(shards, root, options)
+        if opened.items.state_layout == LAYOUT_2026:
+            # Its state has other numbers, and its annotations go by other ids than its episodes.
+            raise UserError(
+                f"{shards or root}: data of the 2026 edition, expected the 2025 edition's, which "
+                "this class stands for. Use ShardDataset(out, state='as_2025')."
+            )
         self._items, self.repo_id = opened.items, repo_id
         self.root = root_of_texts(root, opened)
         self.image_transforms, self.delta_timestamps = image_transforms, delta_timestamps

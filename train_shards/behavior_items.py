@@ -52,6 +52,10 @@ class Items(Protocol):
     def fps(self) -> tuple[int, int] | None:
         """Numerator and denominator of the frames' rate."""
 
+    @property
+    def state_layout(self) -> str:
+        """Of ``observation.state``; see ``b1k_state``."""
+
     def __len__(self) -> int:
         """Number of samples."""
 

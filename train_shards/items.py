@@ -93,6 +93,8 @@ class ItemDataset(ABC):
         _check_choice("image_dtype", options.image_dtype, ("uint8", "float32"))
         _check_choice("on_error", options.on_error, ("raise", "skip"))
         check_state_choice(options.state, state_layout, where=type(self).__name__)
+        self.state_layout = state_layout
+        """Of ``observation.state`` as stored: a layout of ``b1k_state``, or ``""``."""
         self._widens_state = options.state == "as_2025" and state_layout == LAYOUT_2026
         self.fps = fps
         self._image_layout, self._image_dtype = options.image_layout, options.image_dtype

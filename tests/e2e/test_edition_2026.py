@@ -15,7 +15,9 @@ from predecode.sources.barcode import Identity, read
 from predecode.sources.registry import open_source
 from tests.support.edition_2026 import CAMERAS, EPISODES, HEAD, LEFT, LENGTHS, RIGHT, SENTENCES
 from tests.support.jobs import command, run_here
+from train_shards.behavior import BehaviorLeRobotDataset
 from train_shards.dataset import IMAGE_KEY, ShardDataset
+from train_shards.errors import UserError
 from train_shards.manifest import load_manifest
 from train_shards.norm_stats import corpus_stats
 
@@ -174,3 +176,8 @@ def test_through_the_command_line(root_2026: Path, tmp_path: Path) -> None:
     assert "7 episodes, 139 samples, 417 images" in done.stdout
     done = command("verify", tmp_path, "--all", "--num-cpus", "2")
     assert (done.returncode, "proven" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_the_drop_in_of_2025_refuses_it(shards_2026: Path) -> None:
+    with pytest.raises(UserError, match="data of the 2026 edition, expected the 2025 edition's"):
+        BehaviorLeRobotDataset("b1k", shards=shards_2026)
