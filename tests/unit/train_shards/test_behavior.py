@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from tests.support.stored import painted
 from tests.support.texts import output_with_texts
 from train_shards import behavior_items
+from train_shards.b1k_state import LAYOUT_2025
 from train_shards.behavior import BehaviorLeRobotDataset
 from train_shards.dataset import ShardDataset
 from train_shards.errors import UserError
@@ -335,7 +336,7 @@ class StandIn:
     def __init__(self, root: Path, *, backend: str = "pyav", **options: Any) -> None:
         self.given = (root, backend, options)
         self.items = ShardDataset(root.parent / "out", **options)
-        self.digest, self.fps = "on line", (30, 1)
+        self.digest, self.fps, self.state_layout = "on line", (30, 1), LAYOUT_2025
 
     def __len__(self) -> int:
         return len(self.items)
