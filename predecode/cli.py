@@ -199,6 +199,7 @@ def retry(
 ) -> None:
     """Try quarantined episodes again after a repair; what succeeds is added as new shards."""
     from predecode.job import retry_job
+    from predecode.output import load_plans, source_root
     from predecode.progress import JobProgress
     from predecode.sources.registry import open_source
     from train_shards.manifest import load_manifest
@@ -206,7 +207,7 @@ def retry(
     if backend not in ("pyav", "torchcodec"):  # one in this Python, with pixels proven by tests
         raise UserError(f"--backend {backend}: expected pyav or torchcodec.")
     settings = load_manifest(out).settings
-    source = open_source(settings.source, _source_root(out, root))
+    source = open_source(settings.source, source_root(out, load_plans(out), root))
     wanted = None if episodes is None else _parse_ids(episodes)
     with JobProgress() as display:
         outcome = retry_job(
@@ -372,19 +373,6 @@ def _isolated(hang_limit_s: float, memory_limit_mb: int) -> "Work":
 
     check_variable()
     return partial(run_isolated, limits=Limits(hang_limit_s, memory_limit_mb * 1_000_000))
-
-
-def _source_root(out: Path, root: Path | None) -> Path:
-    """``--root``, else the folder that the output's newest plan was made from."""
-    from predecode.output import load_plans
-
-    plans = load_plans(out)
-    found = root or (Path(plans[-1].root) if plans else None)
-    if found is None or not found.is_dir():
-        raise UserError(
-            f"{out}: its source {found} is not there; say where it is with --root, to compare with."
-        )
-    return found
 
 
 def _parse_ids(text: str) -> set[int]:

@@ -1,10 +1,11 @@
 """What an output holds on disk: its plans, their tasks, and the receipts of these."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from predecode.errors import DataError, InfraError
+from predecode.errors import DataError, InfraError, UserError
 from predecode.lowdim_task import LowdimJob
 from predecode.manifest import Finished
 from predecode.pipeline import ShardJob
@@ -12,7 +13,15 @@ from predecode.planning import Plan, PlannedEpisode
 from predecode.receipts import LowdimReceipt, ShardReceipt, read_receipt
 from train_shards.format import plan_path
 
-__all__ = ["Job", "Receipt", "finished_generations", "jobs_of", "load_plans", "receipt_of"]
+__all__ = [
+    "Job",
+    "Receipt",
+    "finished_generations",
+    "jobs_of",
+    "load_plans",
+    "receipt_of",
+    "source_root",
+]
 
 Job = ShardJob | LowdimJob
 Receipt = ShardReceipt | LowdimReceipt
@@ -31,6 +40,21 @@ def load_plans(out: Path) -> list[Plan]:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: not a plan of this version: {error}") from error
     return plans
+
+
+def source_root(out: Path, plans: Sequence[Plan], root: Path | None) -> Path:
+    """Returns the folder of an output's source: ``root``, else that of its newest plan.
+
+    Raises:
+        UserError: it is not there.
+    """
+    found = root or (Path(plans[-1].root) if plans else None)
+    if found is None or not found.is_dir():
+        raise UserError(
+            f"{out}: its source {found} is not there; say where it is with --root "
+            "('verify --fast' needs none)."
+        )
+    return found
 
 
 def finished_generations(

@@ -1,16 +1,14 @@
 """What each level of a verification has to do: one job a shard, a table, a handful of samples."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import msgspec
 
 from predecode.errors import MediaError
 from predecode.lowdim_task import LowdimJob
 from predecode.manifest import Finished
-from predecode.output import finished_generations, jobs_of, load_plans
+from predecode.output import jobs_of
 from predecode.pipeline import ShardJob
 from predecode.planning import PlannedEpisode
 from predecode.verification.backends import BackendsJob
@@ -59,7 +57,12 @@ class Jobs(NamedTuple):
 
 
 def make_jobs(
-    out: Path, root: Path, manifest: Manifest, asked: Asked, failed: Callable[[str, object], None]
+    out: Path,
+    root: Path,
+    manifest: Manifest,
+    finished: Sequence[Finished],
+    asked: Asked,
+    failed: Callable[[str, object], None],
 ) -> Jobs:
     """Returns the jobs.
 
@@ -67,21 +70,17 @@ def make_jobs(
         out: the output.
         root: the source to decode again.
         manifest: of the output.
+        finished: its generations, whose plans say the same root.
         asked: how much.
         failed: takes the path of a video whose keyframes cannot be told, and why.
 
-    Raises:
-        DataError: a plan that cannot be read.
-        InfraError: a receipt is missing.
-
-    Cost: reads plans and receipts, and the frame tables of at most 200 videos.
+    Cost: reads the frame tables of at most 200 videos.
     """
-    plans = [msgspec.structs.replace(p, root=str(root.resolve())) for p in load_plans(out)]
-    finished = finished_generations(out, plans, check_files=False)
     live = _live_episodes(finished)
     chosen = None if asked.is_all else _draw(root, manifest, live, asked, failed)
     shards = list(_shard_jobs(out, finished, manifest, chosen, asked))
     samples = _samples(live, shards, chosen, asked.seed)
+    decoder_of = _decoders(finished, asked)
     return Jobs(
         shards=shards,
         tables=list(_table_jobs(out, finished, manifest, asked)),
@@ -89,17 +88,17 @@ def make_jobs(
             SamplesJob(
                 name=f"verify items of {split} {number}",
                 out=str(out),
-                root=str(root.resolve()),
+                root=str(root),
                 settings=manifest.settings,
                 fps=manifest.fps,
                 split=split,
-                samples=part,
+                samples=own,
                 backend=backend,
                 pythons=asked.pythons,
                 min_psnr_db=asked.min_psnr_db,
             )
             for number, (split, part) in enumerate(samples)
-            for backend, part in _by_decoder(finished, asked, part)
+            for backend, own in _by_decoder(decoder_of, part)
         ],
         backends=[_backends_job(job, asked) for job in shards if len(asked.backends) > 1],
     )
@@ -190,15 +189,19 @@ def _decoder(asked: Asked, storing_backend: str) -> str:
     return storing_backend if asked.backends[0] == STORING_BACKEND else asked.backends[0]
 
 
-def _by_decoder(
-    finished: Sequence[Finished], asked: Asked, samples: Sequence[tuple[int, int]]
-) -> list[tuple[str, list[tuple[int, int]]]]:
-    """Decoder -> those of the samples that are to be decoded by it."""
-    decoder_of = {
+def _decoders(finished: Sequence[Finished], asked: Asked) -> dict[int, str]:
+    """``episode_index`` -> what decodes it again."""
+    return {
         planned.episode.episode_index: _decoder(asked, item.plan.storing_backend)
         for item in finished
         for planned in item.plan.episodes
     }
+
+
+def _by_decoder(
+    decoder_of: Mapping[int, str], samples: Sequence[tuple[int, int]]
+) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Decoder -> those of the samples that are to be decoded by it."""
     parts: dict[str, list[tuple[int, int]]] = {}
     for sample in samples:
         parts.setdefault(decoder_of[sample[0]], []).append(sample)

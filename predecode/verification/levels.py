@@ -5,14 +5,17 @@ Findings add up; what cannot be looked at is said and never counts as proven.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
+import msgspec
+
 from predecode.cluster import Cluster
-from predecode.errors import DataError, EpisodeFault, InfraError, UserError
+from predecode.errors import DataError, InfraError
 from predecode.manifest import faults_of
-from predecode.output import finished_generations, load_plans
+from predecode.output import finished_generations, load_plans, source_root
 from predecode.progress import Display
 from predecode.sources.episode import Source
 from predecode.survey.episodes import source_level, survey_episodes, survey_jobs
@@ -85,14 +88,20 @@ def verify_output(
         load_backend(name, asked.pythons)
     try:
         manifest = load_manifest(out)
-        root = _source_root(out, root)
-        report.findings += check_output(out, manifest)
-        report.quarantined = _quarantined(out)
-        jobs = make_jobs(out, root, manifest, asked, lambda *what: _unreadable(report, *what))
+        plans = load_plans(out)
+        root = source_root(out, plans, root).resolve()
+        # The source may have moved since.
+        plans = [msgspec.structs.replace(plan, root=str(root)) for plan in plans]
+        finished = finished_generations(out, plans, check_files=False)
+        report.findings += check_output(out, manifest, finished)
+        report.quarantined = [fault for _, fault in sorted(faults_of(finished).items())]
+        failed = partial(_unreadable, report)
+        jobs = make_jobs(out, root, manifest, finished, asked, failed)
     except DataError as error:
-        report.findings.append(_damage(error))
+        report.findings.append(_damage("unreadable", "a whole output", error))
         return Verified(_closed(report), [])
-    except InfraError as error:  # receipts or plans are gone: structure has said so
+    except InfraError as error:
+        report.findings.append(_damage("receipts", "plans and receipts of every task", error))
         report.unchecked = str(error)
         return Verified(_closed(report), [])
     worst: list[ImagePair] = []
@@ -117,7 +126,7 @@ def verify_bytes(out: Path, display: Display) -> Report:
     try:
         manifest = load_manifest(out)
     except DataError as error:
-        report.findings.append(_damage(error))
+        report.findings.append(_damage("unreadable", "a whole output", error))
         return _closed(report)
     report.findings += check_bytes(out, manifest, display)
     report.structure = _structure(manifest)
@@ -257,24 +266,8 @@ def _samples(verdicts: Sequence[SamplesVerdict], tables: Sequence[TableVerdict])
     )
 
 
-def _quarantined(out: Path) -> list[EpisodeFault]:
-    finished = finished_generations(out, load_plans(out), check_files=False)
-    return [fault for _, fault in sorted(faults_of(finished).items())]
-
-
-def _source_root(out: Path, root: Path | None) -> Path:
-    plans = load_plans(out)
-    found = root or (Path(plans[-1].root) if plans else None)
-    if found is None or not found.is_dir():
-        raise UserError(
-            f"{out}: its source {found} is not there; say where it is with --root, to compare "
-            "with, or look at the bytes alone with --fast."
-        )
-    return found
-
-
-def _damage(error: DataError) -> Finding:
-    return Finding(kind="unreadable", where=".predecode", expected="a whole output", got=str(error))
+def _damage(kind: str, expected: str, error: Exception) -> Finding:
+    return Finding(kind=kind, where=".predecode", expected=expected, got=str(error))
 
 
 def _unreadable(report: Report, path: str, error: object) -> None:

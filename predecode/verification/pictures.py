@@ -6,6 +6,7 @@ Owns what the parts of a shard's verification share: the job, the finding, the s
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,10 @@ from predecode.images.resize import resize_with_pad
 from predecode.pipeline import ShardJob, decoded_pictures, frames_of
 from predecode.planning import PlannedEpisode, sample_order
 from predecode.verification.image_difference import ImageDifference
-from predecode.video.backends import OpenDecoder, load_backend
+from predecode.video.backends import load_backend
+from predecode.video.decoder import Decoder
+from predecode.video.kept_open import KeptOpen
+from predecode.video.packets import FrameTable
 from train_shards.codec import decode_image, is_lossless
 from train_shards.format import format_key, image_field
 from train_shards.ledger import decode_ledger
@@ -123,12 +127,13 @@ def check_pictures(
             wanted.setdefault(episode_index, []).append(frame)
     differences = {camera: ImageDifference() for camera in cameras}
     open_video = load_backend(job.backend, job.pythons)
-    with shard.path.open("rb") as file:
+    # Episodes of one file stand next to each other: it is opened once.
+    with shard.path.open("rb") as file, KeptOpen(open_video, len(cameras)) as videos:
         for planned, camera in itertools.product(job.shard.episodes, cameras):
             episode_index = planned.episode.episode_index
             frames = sorted(wanted.get(episode_index, ()))
             try:
-                for frame, fresh in fresh_pictures(job, planned, camera, frames, open_video):
+                for frame, fresh in fresh_pictures(job, planned, camera, frames, videos):
                     row = row_of[episode_index, frame]
                     _compare(shard, file.fileno(), row, camera, fresh, differences[camera])
                     report(1)
@@ -139,7 +144,11 @@ def check_pictures(
 
 
 def fresh_pictures(
-    job: VerifyJob, planned: PlannedEpisode, camera: str, frames: list[int], open_video: OpenDecoder
+    job: VerifyJob,
+    planned: PlannedEpisode,
+    camera: str,
+    frames: list[int],
+    open_video: Callable[[Path, FrameTable], AbstractContextManager[Decoder]],
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yields ``(frame_index, picture)`` as it should be stored, decoded now.
 

@@ -2,39 +2,32 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from predecode.errors import DataError, InfraError
+from predecode.errors import DataError
 from predecode.manifest import Finished, build_manifest, write_split_index
-from predecode.output import finished_generations, load_plans
 from predecode.pipeline import frames_of
 from predecode.planning import Plan, plan_digest
 from predecode.progress import Display
 from predecode.selection import selected_frames
 from predecode.verification.report import Finding
 from train_shards.index import Index
-from train_shards.manifest import Manifest
+from train_shards.manifest import IndexEntry, Manifest
 from train_shards.storage import sha256_of_file
 
 __all__ = ["check_bytes", "check_output"]
 
 
-def check_output(out: Path, manifest: Manifest) -> Iterator[Finding]:
-    """Yields what is wrong with everything but the shards' own content.
+def check_output(out: Path, manifest: Manifest, finished: Sequence[Finished]) -> Iterator[Finding]:
+    """Yields what is wrong with everything but the content of shards and tables.
 
     Cost: reads the ledgers once.
     """
-    try:
-        plans = load_plans(out)
-        finished = finished_generations(out, plans, check_files=False)
-    except (DataError, InfraError) as error:
-        yield _finding("receipts", ".predecode", "plans and receipts of every task", error)
-        return
-    for plan in plans:
-        yield from _check_plan(plan)
+    for item in finished:
+        yield from _check_plan(item.plan)
     yield from _check_manifest(manifest, finished)
     yield from _check_indexes(out, manifest, finished)
     known = {shard.path for g in manifest.generations for shard in g.shards}
@@ -43,75 +36,6 @@ def check_output(out: Path, manifest: Manifest) -> Iterator[Finding]:
         name = path.relative_to(out).as_posix()
         if path.is_file() and name not in known:
             yield _finding("unknown-file", name, "only files of the manifest", "this file")
-
-
-def _check_plan(plan: Plan) -> Iterator[Finding]:
-    """The plan is the one that was made, and deals every selected frame exactly once."""
-    where = f"plan of generation {plan.generation}"
-    digest = plan_digest(plan)
-    if digest != plan.digest:
-        yield _finding("plan", where, f"digest {plan.digest}", digest)
-    dealt: dict[int, list[int]] = {p.episode.episode_index: [] for p in plan.episodes}
-    for shard in plan.shards:
-        for piece in shard.pieces:
-            frames = frames_of([piece], plan.settings)
-            dealt.setdefault(piece.episode_index, []).extend(frames)
-    for planned in plan.episodes:
-        frames = sorted(dealt[planned.episode.episode_index])
-        if frames != list(selected_frames(0, planned.num_frames, plan.settings.stride)):
-            yield _finding(
-                "coverage",
-                f"{where}, episode {planned.episode.episode_index:08d}",
-                "every selected frame exactly once",
-                f"{len(frames)} frames, {len(set(frames))} of them different",
-            )
-
-
-def _check_manifest(manifest: Manifest, finished: list[Finished]) -> Iterator[Finding]:
-    """The manifest says what plans and receipts say."""
-    if len(manifest.generations) != len(finished):
-        yield _finding(
-            "manifest", "generations", len(finished), f"{len(manifest.generations)} in the manifest"
-        )
-        return
-    expected = build_manifest(finished, [g.indexes for g in manifest.generations])
-    got = msgspec.to_builtins(manifest, str_keys=True)
-    for path, want, have in _differences(msgspec.to_builtins(expected, str_keys=True), got, ""):
-        if path != "written_by":
-            yield _finding("manifest", path, want, have)
-
-
-def _differences(want: object, have: object, path: str) -> Iterator[tuple[str, object, object]]:
-    if isinstance(want, dict) and isinstance(have, dict):
-        for name in sorted({*want, *have}, key=str):
-            where = f"{path}.{name}".lstrip(".")
-            yield from _differences(want.get(name), have.get(name), where)
-    elif isinstance(want, list) and isinstance(have, list) and len(want) == len(have):
-        for number, (left, right) in enumerate(zip(want, have, strict=True)):
-            yield from _differences(left, right, f"{path}[{number}]")
-    elif want != have:
-        yield path, want, have
-
-
-def _check_indexes(out: Path, manifest: Manifest, finished: list[Finished]) -> Iterator[Finding]:
-    """Each index is whole, and is what the ledgers give when it is made again."""
-    for generation, item in zip(manifest.generations, finished, strict=False):
-        for split, entry in generation.indexes.items():
-            try:
-                index = Index(out / entry.path, len(manifest.settings.fields))
-                index.check_all_blocks()
-                index.close()
-                with tempfile.TemporaryDirectory() as folder, Path(folder, "i").open("wb") as file:
-                    again = write_split_index(file, out, item, split).header_xxh3
-            except (DataError, OSError) as error:
-                yield _finding("index", entry.path, "a whole index", error)
-                continue
-            if not again == entry.header_xxh3 == index.header_xxh3:
-                yield _finding("index", entry.path, f"digest {again}", index.header_xxh3)
-
-
-def _finding(kind: str, where: str, expected: object, got: object) -> Finding:
-    return Finding(kind=kind, where=where, key="", expected=str(expected), got=str(got))
 
 
 def check_bytes(out: Path, manifest: Manifest, display: Display) -> list[Finding]:
@@ -139,14 +63,87 @@ def check_bytes(out: Path, manifest: Manifest, display: Display) -> list[Finding
     for generation in manifest.generations:
         for entry in generation.indexes.values():
             try:
-                with contextlib.closing(
-                    Index(out / entry.path, len(manifest.settings.fields))
-                ) as index:
-                    index.check_all_blocks()
-                    digest = index.header_xxh3
+                digest = _index_digest(out, manifest, entry)
             except (DataError, OSError) as error:
                 findings.append(_finding("index", entry.path, "a whole index", error))
                 continue
             if digest != entry.header_xxh3:
                 findings.append(_finding("index", entry.path, entry.header_xxh3, digest))
     return findings
+
+
+def _check_plan(plan: Plan) -> Iterator[Finding]:
+    """The plan is the one that was made, and deals every selected frame exactly once."""
+    where = f"plan of generation {plan.generation}"
+    digest = plan_digest(plan)
+    if digest != plan.digest:
+        yield _finding("plan", where, f"digest {plan.digest}", digest)
+    dealt: dict[int, list[int]] = {p.episode.episode_index: [] for p in plan.episodes}
+    for shard in plan.shards:
+        for piece in shard.pieces:
+            frames = frames_of([piece], plan.settings)
+            dealt.setdefault(piece.episode_index, []).extend(frames)
+    for planned in plan.episodes:
+        frames = sorted(dealt[planned.episode.episode_index])
+        if frames != list(selected_frames(0, planned.num_frames, plan.settings.stride)):
+            yield _finding(
+                "coverage",
+                f"{where}, episode {planned.episode.episode_index:08d}",
+                "every selected frame exactly once",
+                f"{len(frames)} frames, {len(set(frames))} of them different",
+            )
+
+
+def _check_manifest(manifest: Manifest, finished: Sequence[Finished]) -> Iterator[Finding]:
+    """The manifest says what plans and receipts say."""
+    if len(manifest.generations) != len(finished):
+        yield _finding(
+            "manifest", "generations", len(finished), f"{len(manifest.generations)} in the manifest"
+        )
+        return
+    expected = build_manifest(list(finished), [g.indexes for g in manifest.generations])
+    got = msgspec.to_builtins(manifest, str_keys=True)
+    for path, want, have in _differences(msgspec.to_builtins(expected, str_keys=True), got, ""):
+        if path != "written_by":
+            yield _finding("manifest", path, want, have)
+
+
+def _differences(want: object, have: object, path: str) -> Iterator[tuple[str, object, object]]:
+    if isinstance(want, dict) and isinstance(have, dict):
+        for name in sorted({*want, *have}, key=str):
+            where = f"{path}.{name}".lstrip(".")
+            yield from _differences(want.get(name), have.get(name), where)
+    elif isinstance(want, list) and isinstance(have, list) and len(want) == len(have):
+        for number, (left, right) in enumerate(zip(want, have, strict=True)):
+            yield from _differences(left, right, f"{path}[{number}]")
+    elif want != have:
+        yield path, want, have
+
+
+def _check_indexes(
+    out: Path, manifest: Manifest, finished: Sequence[Finished]
+) -> Iterator[Finding]:
+    """Each index is whole, and is what the ledgers give when it is made again."""
+    for generation, item in zip(manifest.generations, finished, strict=False):
+        for split, entry in generation.indexes.items():
+            try:
+                digest = _index_digest(out, manifest, entry)
+                with tempfile.TemporaryDirectory() as folder, Path(folder, "i").open("wb") as file:
+                    again = write_split_index(file, out, item, split).header_xxh3
+            except (DataError, OSError) as error:
+                yield _finding("index", entry.path, "a whole index", error)
+                continue
+            if not again == entry.header_xxh3 == digest:
+                yield _finding("index", entry.path, f"digest {again}", digest)
+
+
+def _index_digest(out: Path, manifest: Manifest, entry: IndexEntry) -> str:
+    """The digest that an index has, all of whose blocks are whole."""
+    index = Index(out / entry.path, len(manifest.settings.fields))
+    with contextlib.closing(index):
+        index.check_all_blocks()
+        return index.header_xxh3
+
+
+def _finding(kind: str, where: str, expected: object, got: object) -> Finding:
+    return Finding(kind=kind, where=where, key="", expected=str(expected), got=str(got))

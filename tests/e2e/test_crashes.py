@@ -23,7 +23,7 @@ from predecode.output import jobs_of, load_plans
 from predecode.pipeline import ShardJob
 from predecode.verification.jobs import Asked, make_jobs
 from tests.e2e.test_faults import flip_bytes_in_a_picture
-from tests.support.jobs import command, fingerprint, retry_here, run_here, verify_here
+from tests.support.jobs import command, fingerprint, finished_at, retry_here, run_here, verify_here
 from tests.support.processes import task_processes
 
 pytestmark = pytest.mark.slow
@@ -154,8 +154,9 @@ def test_what_ends_one_decoder_is_stored_through_another_which_is_recorded(
     assert by.probe != through.probe
     monkeypatch.delenv(VARIABLE)
     assert verify_here(b1k_root, out).findings == []
+    finished = finished_at(out, b1k_root)
     # Each generation is decoded again by what made it, unless another decoder is asked for.
-    jobs = make_jobs(out, b1k_root, done.manifest, Asked(is_all=True), lambda *_: None)
+    jobs = make_jobs(out, b1k_root, done.manifest, finished, Asked(is_all=True), lambda *_: None)
     made_by = {job.name: job.backend for job in jobs.shards}
     assert set(made_by.values()) == {"pyav", "torchcodec"}
     assert [made_by[f"verify {Path(shard.path).stem}"] for shard in through.shards] == [
@@ -163,7 +164,7 @@ def test_what_ends_one_decoder_is_stored_through_another_which_is_recorded(
     ] * len(through.shards)
     assert {(20, 0)} <= {s for j in jobs.samples if j.backend == "torchcodec" for s in j.samples}
     other = Asked(is_all=True, backends=("video_reader",))
-    jobs = make_jobs(out, b1k_root, done.manifest, other, lambda *_: None)
+    jobs = make_jobs(out, b1k_root, done.manifest, finished, other, lambda *_: None)
     assert {job.backend for job in jobs.shards} == {"video_reader"}
     assert {job.backend for job in jobs.samples} == {"video_reader"}
 

@@ -14,6 +14,8 @@ import msgspec
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
 from predecode.job import Outcome, Work, retry_job, run_job
+from predecode.manifest import Finished
+from predecode.output import finished_generations, load_plans
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
 from predecode.tasks import run_task
@@ -104,11 +106,18 @@ def verify_here(root: Path, out: Path, **asked: Any) -> Report:
     return verify_output(out, root, wanted, starter(InProcess()), Silent()).report
 
 
+def finished_at(out: Path, root: Path) -> list[Finished]:
+    """The generations of an output whose source lies at ``root``."""
+    plans = [msgspec.structs.replace(plan, root=str(root)) for plan in load_plans(out)]
+    return finished_generations(out, plans, check_files=False)
+
+
 def structure_here(root: Path, out: Path) -> list[Finding]:
     """What ``predecode verify`` finds without decoding a picture or comparing an item."""
     manifest = load_manifest(out)
-    findings = list(check_output(out, manifest))
-    jobs = make_jobs(out, root, manifest, Asked(num_random=0), lambda *_: None)
+    finished = finished_at(out, root)
+    findings = list(check_output(out, manifest, finished))
+    jobs = make_jobs(out, root, manifest, finished, Asked(num_random=0), lambda *_: None)
     for shard in jobs.shards:
         findings += verify_shard(
             msgspec.structs.replace(shard, samples={}), lambda _: None
