@@ -86,7 +86,7 @@ def make_jobs(
         tables=list(_table_jobs(out, finished, manifest, asked)),
         samples=[
             SamplesJob(
-                name=f"verify items of {split} {number}",
+                name=f"verify items of {split} {number} by {backend}",
                 out=str(out),
                 root=str(root),
                 settings=manifest.settings,

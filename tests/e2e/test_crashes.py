@@ -163,6 +163,9 @@ def test_what_ends_one_decoder_is_stored_through_another_which_is_recorded(
         "torchcodec"
     ] * len(through.shards)
     assert {(20, 0)} <= {s for j in jobs.samples if j.backend == "torchcodec" for s in j.samples}
+    drawn = make_jobs(out, b1k_root, done.manifest, finished, Asked(), lambda *_: None).samples
+    assert {job.backend for job in drawn} == {"pyav", "torchcodec"}
+    assert len({job.name for job in drawn}) == len(drawn)
     other = Asked(is_all=True, backends=("video_reader",))
     jobs = make_jobs(out, b1k_root, done.manifest, finished, other, lambda *_: None)
     assert {job.backend for job in jobs.shards} == {"video_reader"}
