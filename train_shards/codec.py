@@ -1,12 +1,16 @@
 """Image bytes <-> arrays: one encoder and its decoder for each codec.
 
 Pictures are ``(h, w, 3)`` uint8 RGB. Lossless: ``png``, ``raw``, and ``webp`` without a quality.
+Depth codes and instance ids are ``(h, w)`` unsigned integers in an ``.npz``, always lossless.
 """
 
 import functools
 import io
+import struct
+import zipfile
+import zlib
 from tokenize import TokenError
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import simplejpeg
@@ -15,7 +19,14 @@ from PIL import Image
 
 from train_shards.errors import DataError
 
-__all__ = ["CODECS", "decode_image", "encode_image", "is_lossless"]
+__all__ = [
+    "CODECS",
+    "decode_codes",
+    "decode_image",
+    "encode_codes",
+    "encode_image",
+    "is_lossless",
+]
 
 CODECS = ("jpeg", "png", "webp", "raw")
 
@@ -23,6 +34,17 @@ _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER_BYTES = 512  # more than any header of a picture
 _FOREIGN_ERRORS = (TokenError, Image.DecompressionBombError)
 """What numpy's header parser and Pillow raise beside the usual: of no common base."""
+
+_CODES = {"codes": (np.uint16,), "ids": (np.uint16, np.uint32)}
+"""Name of the array in an ``.npz`` -> types that it may have."""
+_DEFLATE_LEVELS = {"codes": 3, "ids": 9}
+"""Measured on the sample's pictures of 224 / 720 pixels. Depth: level 3 takes 2.6 / 22 ms for
+37 / 240 kB, level 6 twice the time for 38 / 225 kB, level 1 two thirds of it for 39 / 277 kB.
+Ids: level 9 takes 1.0 / 10 ms for 0.6 / 5 kB, level 3 a third of it for 1.6 / 9 kB."""
+_MAX_CODE_BYTES = 1 << 28
+"""More than any camera has; it matters only where the caller knows no size."""
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError)
+"""What zipfile raises of damaged bytes beside the usual."""
 
 
 def is_lossless(codec: str, quality: int | None) -> bool:
@@ -98,12 +120,88 @@ def decode_image(
         raise DataError(f"not a readable {codec} picture of {len(data)} bytes: {error}") from error
 
 
+def encode_codes(codes: NDArray[np.unsignedinteger[Any]], name: Literal["codes", "ids"]) -> bytes:
+    """Returns an ``.npz`` file with one array; a pure function of its arguments and zlib.
+
+    Args:
+        codes: ``(h, w)``: uint16 depth codes, or uint16 or uint32 instance ids.
+        name: what the array is called, ``codes`` (depth) or ``ids`` (segmentation).
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    if codes.ndim != 2 or codes.dtype not in _CODES[name]:
+        raise ValueError(
+            f"{name}: expected (h, w) of {_types(name)}, got {codes.shape} {codes.dtype}"
+        )
+    # The oldest time that a zip file can hold, and the system and mode of nobody's machine.
+    member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    member.create_system, member.external_attr = 3, 0o644 << 16
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(member, _encode_npy(codes), zipfile.ZIP_DEFLATED, _DEFLATE_LEVELS[name])
+    return buffer.getvalue()
+
+
+def decode_codes(
+    data: bytes | memoryview, name: Literal["codes", "ids"], size: tuple[int, int] | None
+) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    """Returns the array in an ``.npz`` as ``(h, w)`` uint16 or uint32, writable.
+
+    Nothing is inflated before the header in front of it tells the expected name, type and size,
+    and never more bytes than those say.
+
+    Args:
+        data: what ``encode_codes`` returned.
+        name: the name it was given.
+        size: expected ``(h, w)``; None where sizes differ between pictures.
+
+    Raises:
+        DataError: the bytes are no such file.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            if names != [f"{name}.npy"]:
+                raise ValueError(f"expected the array {name!r} alone, got {names[:3]}")
+            member = archive.infolist()[0]
+            with archive.open(member) as file:
+                return _read_codes(file, member.file_size, name, size)
+    except (ValueError, TypeError, OSError, SyntaxError, TokenError, *_ZIP_ERRORS) as error:
+        raise DataError(f"not a readable .npz of {name}, {len(data)} bytes: {error}") from error
+
+
+def _read_codes(
+    file: IO[bytes], num_bytes: int, name: str, size: tuple[int, int] | None
+) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    """The array in an ``.npy`` file that says to have ``num_bytes``, read no further than that."""
+    start = file.read(len(_NPY_MAGIC) + 2)
+    length = _npy_header_bytes(start)
+    shape, fortran_order, dtype = _npy_header(start + file.read(min(length, _NPY_HEADER_BYTES)))
+    if dtype not in _CODES[name] or fortran_order or len(shape) != 2:
+        raise ValueError(f"expected (h, w) of {_types(name)} in C order, got {shape} {dtype}")
+    _check_size((shape[0], shape[1]), size)
+    expected = shape[0] * shape[1] * dtype.itemsize
+    if expected > _MAX_CODE_BYTES or num_bytes != len(start) + length + expected:
+        raise ValueError(f"expected {expected} bytes of {name}, got {num_bytes} with the header")
+    # One byte more than there are, so that the end of the file and with it its CRC is reached.
+    pixels = file.read(expected + 1)
+    if len(pixels) != expected:
+        raise ValueError(f"expected {expected} bytes of {name}, got {len(pixels)}")
+    codes: NDArray[np.uint16] | NDArray[np.uint32] = np.frombuffer(pixels, dtype).reshape(shape)
+    return codes.copy()
+
+
+def _types(name: str) -> str:
+    return " or ".join(np.dtype(dtype).name for dtype in _CODES[name])
+
+
 def _check_size(got: tuple[int, int], expected: tuple[int, int] | None) -> None:
     if expected is not None and tuple(got) != tuple(expected):
         raise ValueError(f"expected {expected[0]}x{expected[1]} pixels, got {got[0]}x{got[1]}")
 
 
-def _encode_npy(picture: NDArray[np.uint8]) -> bytes:
+def _encode_npy(picture: NDArray[np.unsignedinteger[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(
         buffer, np.ascontiguousarray(picture), version=(1, 0), allow_pickle=False
@@ -112,10 +210,7 @@ def _encode_npy(picture: NDArray[np.uint8]) -> bytes:
 
 
 def _decode_npy(data: bytes | memoryview, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    if data[: len(_NPY_MAGIC)] != _NPY_MAGIC:
-        raise ValueError("expected an .npy file of version 1.0")
-    length = int.from_bytes(data[len(_NPY_MAGIC) : len(_NPY_MAGIC) + 2], "little")
-    start = len(_NPY_MAGIC) + 2 + length
+    start = len(_NPY_MAGIC) + 2 + _npy_header_bytes(data[: len(_NPY_MAGIC) + 2])
     shape, fortran_order, dtype = _npy_header(bytes(data[: min(start, _NPY_HEADER_BYTES)]))
     if dtype != np.uint8 or fortran_order or len(shape) != 3 or shape[2] != 3:
         raise ValueError(f"expected (h, w, 3) uint8 in C order, got {shape} {dtype}")
@@ -126,6 +221,13 @@ def _decode_npy(data: bytes | memoryview, size: tuple[int, int] | None) -> NDArr
         )
     picture = np.frombuffer(data, np.uint8, offset=start).reshape(shape)
     return picture if picture.flags.writeable else picture.copy()
+
+
+def _npy_header_bytes(start: bytes | memoryview) -> int:
+    """Length of the header's text, from the magic string and the two bytes after it."""
+    if start[: len(_NPY_MAGIC)] != _NPY_MAGIC:
+        raise ValueError("expected an .npy file of version 1.0")
+    return int.from_bytes(start[len(_NPY_MAGIC) :], "little")
 
 
 @functools.lru_cache(maxsize=64)

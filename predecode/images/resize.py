@@ -1,10 +1,14 @@
-"""The trainer's own resize: Pillow BILINEAR, aspect kept, black borders."""
+"""The trainer's own resize: Pillow BILINEAR, aspect kept, black borders; and one for codes."""
+
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["resize_with_pad"]
+__all__ = ["nearest_with_pad", "resize_with_pad"]
+
+_Pixel = TypeVar("_Pixel", bound=np.generic)
 
 
 def resize_with_pad(picture: NDArray[np.uint8], size: tuple[int, int] | None) -> NDArray[np.uint8]:
@@ -23,15 +27,53 @@ def resize_with_pad(picture: NDArray[np.uint8], size: tuple[int, int] | None) ->
     """
     if size is None or picture.shape[:2] == size:
         return np.ascontiguousarray(picture)
-    height, width = size
-    ratio = max(picture.shape[1] / width, picture.shape[0] / height)
-    inner_height, inner_width = int(picture.shape[0] / ratio), int(picture.shape[1] / ratio)
-    resized = Image.fromarray(picture).resize(
-        (max(inner_width, 1), max(inner_height, 1)), Image.Resampling.BILINEAR
-    )
-    if resized.size == (width, height):
-        return np.asarray(resized)
-    padded = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - resized.height) // 2, (width - resized.width) // 2
-    padded[top : top + resized.height, left : left + resized.width] = np.asarray(resized)
+    inner = _inner_size(picture.shape[:2], size)
+    resized = Image.fromarray(picture).resize(inner[::-1], Image.Resampling.BILINEAR)
+    return _padded(np.asarray(resized), size)
+
+
+def nearest_with_pad(picture: NDArray[_Pixel], size: tuple[int, int] | None) -> NDArray[_Pixel]:
+    """Returns a picture of codes, ids or palette colours at ``size``: no new value but 0 arises.
+
+    Borders as those of ``resize_with_pad``. Each pixel is the one at ``floor((i + 0.5) * scale)``.
+    Source: torch's ``nearest-exact``, which the 2025 edition's own loaders of depth and
+    segmentation use; torch computes the index in float32.
+
+    Args:
+        picture: ``(H, W)`` or ``(H, W, 3)`` of any type, any strides.
+        size: ``(h, w)``; None returns the picture itself.
+
+    Returns:
+        ``(h, w)`` or ``(h, w, 3)`` of the same type, C-contiguous; the argument itself where
+        nothing is to be done.
+    """
+    if size is None or picture.shape[:2] == size:
+        return np.ascontiguousarray(picture)
+    inner = _inner_size(picture.shape[:2], size)
+    rows = _nearest(picture.shape[0], inner[0])
+    columns = _nearest(picture.shape[1], inner[1])
+    return _padded(picture[rows[:, None], columns[None, :]], size)
+
+
+def _inner_size(source: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width without borders."""
+    ratio = max(source[1] / size[1], source[0] / size[0])
+    return max(int(source[0] / ratio), 1), max(int(source[1] / ratio), 1)
+
+
+def _nearest(num_from: int, num_to: int) -> NDArray[np.int64]:
+    """``(num_to,)``: which row or column of the source each one takes."""
+    scale = np.float32(num_from) / np.float32(num_to)
+    places = (np.arange(num_to, dtype=np.float32) + np.float32(0.5)) * scale
+    nearest: NDArray[np.int64] = np.minimum(places.astype(np.int64), num_from - 1)
+    return nearest
+
+
+def _padded(inner: NDArray[_Pixel], size: tuple[int, int]) -> NDArray[_Pixel]:
+    """The picture in the middle of zeros; itself where it fills the size."""
+    if inner.shape[:2] == size:
+        return inner
+    padded = np.zeros((*size, *inner.shape[2:]), inner.dtype)
+    top, left = (size[0] - inner.shape[0]) // 2, (size[1] - inner.shape[1]) // 2
+    padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return padded

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from predecode.images.segmentation import palette
 from predecode.sources import barcode
 from predecode.sources.sample_layout import EpisodeSpec
 
@@ -20,7 +21,6 @@ __all__ = [
     "depth_codes",
     "depth_pictures",
     "instance_ids",
-    "palette",
     "rgb_pictures",
     "segmentation_pictures",
 ]
@@ -117,22 +117,6 @@ def instance_ids(spec: EpisodeSpec, camera: str) -> list[int]:
     middle = [1023, *named]
     # First and last colour differ most, which keeps the barcode's two ids apart after lossy video.
     return [0, *middle, 1]
-
-
-def palette(num_ids: int) -> npt.NDArray[np.uint8]:
-    """Returns the ``(num_ids, 3) uint8`` colours of the 2025 edition, written as R, G, B.
-
-    Source: the edition's palette: ``k = ceil(n^(1/3))`` levels in each channel, nested with the
-    first channel outermost, cut to ``n`` colours, truncated to uint8.
-
-    >>> palette(3).tolist()
-    [[16, 16, 16], [16, 16, 240], [16, 240, 16]]
-    """
-    num_levels = next(k for k in range(1, num_ids + 1) if k**3 >= num_ids)
-    luma = np.linspace(16, 235, num_levels)
-    chroma = np.linspace(16, 240, num_levels)
-    colours = [(y, u, v) for y in luma for u in chroma for v in chroma]
-    return np.array(colours[:num_ids]).astype(np.uint8)
 
 
 def depth_codes(depth_m: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:

@@ -32,7 +32,8 @@ PREDECODE = [
     "video.video_reader", "video.video_reader_worker", "video.torchcodec", "video.conversions",
     "video.pyav", "video.kept_open", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
-    "images.resize", "shard_writer", "cluster", "progress", "lock", "child", "injection", "errors",
+    "images.resize", "images.segmentation",
+    "shard_writer", "cluster", "progress", "lock", "child", "injection", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
@@ -42,8 +43,8 @@ TRAIN_SHARDS = [
     "norm_stats", "norm_stats_file", "quantiles",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "dataset", "items", "reader", "selection", "windows", "lowdim", "index", "ledger",
-    "manifest", "remote_storage", "node_cache", "storage", "codec", "permutation", "format",
-    "b1k_state", "errors",
+    "manifest", "remote_storage", "node_cache", "storage", "codec", "depth", "permutation",
+    "format", "b1k_state", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]

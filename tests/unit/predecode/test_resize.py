@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from predecode.images.resize import resize_with_pad
+from predecode.images.resize import nearest_with_pad, resize_with_pad
 
 
 def noise(height: int, width: int) -> NDArray[np.uint8]:
@@ -111,3 +112,65 @@ def test_the_argument_is_not_changed() -> None:
     before = picture.copy()
     resize_with_pad(picture, (20, 20))
     assert np.array_equal(picture, before)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize(
+    ("source", "size"),
+    [
+        ((720, 720), (224, 224)),
+        ((480, 480), (224, 224)),
+        ((160, 160), (224, 224)),
+        ((9, 7), (27, 21)),
+    ],
+)
+def test_nearest_is_torch_s_nearest_exact(
+    source: tuple[int, int], size: tuple[int, int], dtype: type[np.unsignedinteger]
+) -> None:
+    picture = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, source, dtype)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(picture.astype(np.float64))[None, None], size=size, mode="nearest-exact"
+    )
+    got = nearest_with_pad(picture, size)
+    assert got.dtype == dtype
+    assert got.flags.c_contiguous
+    assert np.array_equal(got, expected[0, 0].numpy().astype(dtype))
+    coloured = np.stack([picture, picture + 1, picture + 2], axis=-1)
+    assert np.array_equal(nearest_with_pad(coloured, size), np.stack([got, got + 1, got + 2], -1))
+
+
+def test_nearest_takes_torch_s_column_for_every_pair_of_widths() -> None:
+    num_pairs = 0
+    for source in (*range(1, 40), 160, 240, 480, 481, 719, 720, 1080):
+        columns = np.arange(source, dtype=np.float32)
+        for width in (*range(1, 40), 100, 224, 225, 500):
+            # The trainer's ratio in floating point may round a column away: 3 to 225 gives 224.
+            inner = max(int(source / (source / width)), 1)
+            expected = torch.nn.functional.interpolate(
+                torch.from_numpy(columns)[None, None], size=inner, mode="nearest-exact"
+            )
+            square = np.broadcast_to(columns, (source, source))
+            got = nearest_with_pad(square, (width, width))[0, :inner]
+            assert np.array_equal(got, expected[0, 0].numpy()), (source, width)
+            num_pairs += 1
+    assert num_pairs == 46 * 43
+
+
+@pytest.mark.parametrize(
+    ("source", "size"),
+    [((180, 320), (224, 224)), ((7, 10), (10, 10)), ((100, 100), (50, 80)), ((1, 1000), (10, 10))],
+)
+def test_nearest_has_the_borders_of_the_trainer_s_operation(
+    source: tuple[int, int], size: tuple[int, int]
+) -> None:
+    white = resize_with_pad(np.full((*source, 3), 255, np.uint8), size)
+    got = nearest_with_pad(np.full(source, 777, np.uint16), size)
+    assert set(np.unique(got).tolist()) == {0, 777}
+    assert np.array_equal(got == 777, white[:, :, 0] == 255)
+
+
+def test_nearest_leaves_the_right_size_untouched() -> None:
+    picture = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    assert nearest_with_pad(picture, (3, 4)) is picture
+    assert nearest_with_pad(picture, None) is picture
+    assert nearest_with_pad(picture.T, None).flags.c_contiguous

@@ -16,7 +16,7 @@ from predecode.sources import barcode
 from predecode.sources.barcode import Identity
 from predecode.sources.sample import EPISODES, EpisodeSpec, SampleSummary, make_sample
 from predecode.sources.sample_annotations import write_annotations
-from predecode.sources.sample_pictures import instance_ids, palette
+from predecode.sources.sample_pictures import instance_ids
 from predecode.sources.sample_tables import make_rows, write_parquet
 from predecode.sources.sample_video import VideoJob, encode_video
 from train_shards.errors import UserError
@@ -528,17 +528,6 @@ def test_optional_folders_and_the_episode_without_annotation(tmp_path: Path) -> 
         "phrase": "move to the pizza dough",
     }
     assert len(value["skill"]["merged_segments"]) == 3
-
-
-# --- palette --------------------------------------------------------------------------------------
-
-
-def test_palette_has_distinct_colours_cut_from_a_cube() -> None:
-    colours = palette(23)
-    assert colours.shape == (23, 3)
-    assert len({tuple(colour) for colour in colours.tolist()}) == 23
-    assert colours[:4].tolist() == [[16, 16, 16], [16, 16, 128], [16, 16, 240], [16, 128, 16]]
-    assert colours[-1].tolist() == [235, 128, 128]
 
 
 @pytest.mark.parametrize(("camera", "count"), [("head", 23), ("left_wrist", 11)])
