@@ -15,14 +15,13 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from predecode.config import parse_size
+from predecode.config import make_settings
 from predecode.errors import EpisodeError, UserError
 from predecode.open_episodes import KnownEpisode, OpenEpisodes
 from predecode.source_check import check_episode
-from predecode.sources.episode import Source
+from predecode.sources.episode import Source, with_images
 from predecode.sources.registry import open_source
 from predecode.video.backends import load_backend, parse_backend_python
-from train_shards.format import picture_size
 
 __all__ = ["Frames", "answer", "main"]
 
@@ -37,7 +36,7 @@ class Frames:
         self._known: dict[int, KnownEpisode] = {}
 
     def pictures(self, episode_index: int, frame_index: int) -> dict[str, NDArray[np.uint8]]:
-        """Returns every camera's picture ``(h, w, 3)`` of a frame.
+        """Returns every camera's RGB picture ``(h, w, 3)`` of a frame.
 
         Raises:
             EpisodeError: the episode is not what its metadata say, or cannot be decoded.
@@ -48,7 +47,8 @@ class Frames:
             if episode_index not in self._episodes:
                 raise UserError(f"{self._source.root}: no episode {episode_index}.")
             cameras = tuple(sorted(self._source.cameras))
-            checked = check_episode(self._source.root, self._episodes[episode_index], cameras)
+            episode = with_images(self._episodes[episode_index], cameras)
+            checked = check_episode(self._source.root, episode, cameras)
             digests = {
                 camera: given.digest
                 for camera, given in zip(cameras, checked.inputs[-len(cameras) :], strict=True)
@@ -94,7 +94,7 @@ def main(words: Sequence[str] | None = None) -> int:
         opened = OpenEpisodes(
             source.root,
             load_backend(given.backend, parse_backend_python(given.backend_python)),
-            size=picture_size(parse_size(given.size)),
+            settings=make_settings(source, size=given.size),
             num_cameras=len(source.cameras),
             num_recent=1,
         )

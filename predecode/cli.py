@@ -104,6 +104,9 @@ def run(
     cameras: Annotated[
         str | None, typer.Option(help="Cameras, such as head,left_wrist. Default: all.")
     ] = None,
+    modalities: Annotated[
+        str, typer.Option(help="What to store of each camera: rgb, depth, seg_instance_id.")
+    ] = "rgb",
     stride: Annotated[int, typer.Option(help="Store every N-th frame of an episode.")] = 1,
     size: Annotated[
         str, typer.Option(help="224 or WxH by the trainer's own resize and pad, or native.")
@@ -154,6 +157,7 @@ def run(
     settings = make_settings(
         source,
         cameras=cameras,
+        modalities=modalities,
         size=size,
         codec=codec,
         quality=quality,

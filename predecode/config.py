@@ -1,6 +1,8 @@
 """Settings of a run from the words on the command line."""
 
+import difflib
 import re
+from collections.abc import Collection
 
 import msgspec
 
@@ -8,7 +10,7 @@ from predecode.selection import held_out
 from predecode.sources.episode import Source
 from train_shards.codec import CODECS
 from train_shards.errors import DataError, UserError
-from train_shards.format import check_name
+from train_shards.format import MODALITIES, check_name
 from train_shards.manifest import Settings
 
 __all__ = [
@@ -31,20 +33,21 @@ _OPTIONS = {"source": "src", "state_layout": "src, layout of the state"}
 def make_settings(
     source: Source,
     *,
-    cameras: str | None,
-    size: str,
-    codec: str,
-    quality: int | None,
-    stride: int,
-    layout: str,
-    shard_size: int,
-    val_episodes: str,
-    embed_lowdim: bool,
-    task_info: bool,
-    seed: int,
-    name: str | None,
+    cameras: str | None = None,
+    modalities: str = "rgb",
+    size: str = "224",
+    codec: str = "jpeg",
+    quality: int | None = None,
+    stride: int = 1,
+    layout: str = "mixed",
+    shard_size: int = DEFAULT_SHARD_SIZE,
+    val_episodes: str = "",
+    embed_lowdim: bool = False,
+    task_info: bool = False,
+    seed: int = 0,
+    name: str | None = None,
 ) -> Settings:
-    """Returns checked settings.
+    """Returns checked settings; the defaults are those of the command line.
 
     Raises:
         UserError: a value that is not allowed; the message names the option and what is expected.
@@ -60,9 +63,10 @@ def make_settings(
         )
     if embed_lowdim and any(episode.table is None for episode in source.episodes):
         raise UserError(f"--embed-lowdim: --src {source.kind} has no state and action to embed.")
+    stored, others = _chosen_images(source, cameras, modalities)
     try:
         check_name(name or source.kind, what="--name")
-        for camera in source.cameras:
+        for camera in stored:
             check_name(camera, what=f"--src {source.kind}: camera")
     except DataError as error:
         raise UserError(str(error)) from error
@@ -70,7 +74,7 @@ def make_settings(
     return Settings(
         source=source.kind,
         name=name or source.kind,
-        cameras=_parse_cameras(cameras, source.cameras),
+        cameras=stored,
         size=parse_size(size),
         codec=codec,
         quality=_check_quality(codec, quality),
@@ -83,6 +87,8 @@ def make_settings(
         task_info=task_info,
         seed=seed,
         state_layout=source.state_layout,
+        modalities=others,
+        depth=source.depth if "depth" in others.values() and source.depth else msgspec.UNSET,
     )
 
 
@@ -100,18 +106,37 @@ def settings_difference(stored: Settings, asked: Settings) -> list[str]:
     ]
 
 
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+def _one_of(option: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
-        raise UserError(f"{option} {value}: expected one of {', '.join(allowed)}.")
+        near = difflib.get_close_matches(value, allowed, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"{option} {value}: expected one of {', '.join(allowed)}.{hint}")
 
 
-def _parse_cameras(text: str | None, known: dict[str, str]) -> dict[str, str]:
-    if text is None:
-        return known
-    wanted = [camera.strip() for camera in text.split(",")]
-    for camera in wanted:
-        _one_of("--cameras", camera, tuple(known))
-    return {camera: known[camera] for camera in sorted(set(wanted))}
+def _chosen_images(
+    source: Source, cameras: str | None, modalities: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The images asked for: each one's key, sorted by image; modality of those that are not RGB."""
+    has = {"rgb": source.cameras, **source.modalities}
+    wanted = list(dict.fromkeys(word.strip() for word in modalities.split(",")))
+    for modality in wanted:
+        _one_of("--modalities", modality, MODALITIES)
+        if not has.get(modality):
+            raise UserError(
+                f"--modalities {modality}: --src {source.kind} at {source.root} has "
+                f"{', '.join(name for name, images in has.items() if images)}."
+            )
+    modality_of = {image_name: m for m in wanted for image_name in has[m]}
+    camera_of = {i: i.removesuffix(MODALITIES[m]) for i, m in modality_of.items()}
+    known = sorted(set(camera_of.values()))
+    asked = known if cameras is None else [word.strip() for word in cameras.split(",")]
+    for camera in asked:
+        _one_of("--cameras", camera, known)
+    images = sorted(image for image, camera in camera_of.items() if camera in asked)
+    return (
+        {image: has[modality_of[image]][image] for image in images},
+        {image: modality_of[image] for image in images if modality_of[image] != "rgb"},
+    )
 
 
 def parse_size(text: str) -> str:

@@ -21,7 +21,7 @@ from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt
 from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode
-from predecode.sources.episode import Episode, Source
+from predecode.sources.episode import Episode, Source, with_images
 from predecode.tasks import CheckJob, CheckReceipt, run_task
 from predecode.tasks import Job as AnyJob
 from predecode.tasks import Receipt as AnyReceipt
@@ -182,6 +182,7 @@ def _plan(
     backend: str,
 ) -> Plan:
     """Checks the source of the new episodes and plans those that pass."""
+    new = [with_images(episode, settings.cameras) for episode in new]
     display.phase("checking the source", "episodes", len(new))
     batches = [
         CheckJob(

@@ -13,17 +13,16 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from predecode.config import parse_size
+from predecode.config import make_settings
 from predecode.errors import EpisodeError, EpisodeFault, UserError
 from predecode.open_episodes import KnownEpisode, OpenEpisodes
 from predecode.source_check import CheckedEpisode, check_episode
-from predecode.sources.episode import Episode, Source
+from predecode.sources.episode import Episode, Source, with_images
 from predecode.sources.registry import open_source
 from predecode.video.backends import choose_backend, load_backend
 from train_shards.b1k_state import StateChoice
-from train_shards.format import picture_size
 from train_shards.index import EPISODE_DTYPE, LIVE, row_of_position
-from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
+from train_shards.items import ItemDataset, ItemOptions
 from train_shards.selection import (
     Selection,
     Span,
@@ -79,6 +78,7 @@ class OnlineDataset(ItemDataset):
         tasks: Sequence[int | str] | None = None,
         episodes: Sequence[int] | None = None,
         frames: tuple[int, int] | None = None,
+        modalities: Sequence[str] = ("rgb",),
         cameras: Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         delta_timestamps: Mapping[str, Sequence[float]] | None = None,
@@ -103,12 +103,13 @@ class OnlineDataset(ItemDataset):
             tasks: as in ``ShardDataset``, as all that follow.
             episodes: positions within each task's episodes.
             frames: ``[start, stop)`` of each episode.
-            cameras: those to decode.
+            modalities: what of each camera the items show: ``rgb``, ``depth``, ``seg_instance_id``.
+            cameras: images to decode, of these modalities.
             columns: low-dimensional columns to serve.
             delta_timestamps: key -> seconds from the item's frame.
             image_layout: order of the axes of images.
             image_dtype: ``float32`` divides by 255.
-            image_transforms: applied to each image.
+            image_transforms: applied to each RGB image.
             on_error: ``skip`` serves the next sample for one that cannot be decoded.
             state: ``as_2025`` serves the 2026 edition's state in the places of the 2025 edition.
 
@@ -123,9 +124,15 @@ class OnlineDataset(ItemDataset):
         self._backend_python = dict(backend_python or {})
         load_backend(self._backend, self._backend_python)
         source = open_source(src, Path(root))
-        if stride < 1:
-            raise UserError(f"stride {stride}: expected 1 or more.")
-        episodes_here = [e for e in source.episodes if only is None or e.episode_index in only]
+        settings = make_settings(
+            source, modalities=",".join(modalities), size=size, stride=stride, codec="raw"
+        )
+        images = settings.camera_names
+        episodes_here = [
+            with_images(episode, images)
+            for episode in source.episodes
+            if only is None or episode.episode_index in only
+        ]
         rates = {episode.fps for episode in episodes_here}
         options = ItemOptions(
             cameras,
@@ -137,15 +144,8 @@ class OnlineDataset(ItemDataset):
             on_error,
             state,
         )
-        super().__init__(
-            options,
-            cameras=tuple(sorted(source.cameras)),
-            fps=next(iter(rates)) if len(rates) == 1 else None,
-            stride=stride,
-            state_layout=source.state_layout,
-        )
-        self.root, self._src = source.root, src
-        self._size, self._stride = picture_size(parse_size(size)), stride
+        super().__init__(options, settings, next(iter(rates)) if len(rates) == 1 else None)
+        self.root, self._src, self._stride = source.root, src, stride
         self._tasks = dict(sorted((e.task_index, e.task) for e in episodes_here))
         self._task_names = {e.task_name: e.task_index for e in episodes_here if e.task_name}
         self.faults: list[EpisodeFault] = []
@@ -153,8 +153,8 @@ class OnlineDataset(ItemDataset):
         checked = self._check(source, episodes_here)
         self._episodes = _episode_rows(checked, stride)
         self._digests = np.array(
-            [[i.digest[:_DIGEST_DIGITS] for i in c.inputs[-len(source.cameras) :]] for c in checked]
-        ).reshape(-1, len(source.cameras))  # (episodes, cameras in sorted order)
+            [[i.digest[:_DIGEST_DIGITS] for i in c.inputs[-len(images) :]] for c in checked]
+        ).reshape(-1, len(images))  # (episodes, images in sorted order)
         self._runs = selected_runs(
             self._episodes,
             Selection.of(tasks, episodes, frames, known=self._tasks, names=self._task_names),
@@ -192,7 +192,7 @@ class OnlineDataset(ItemDataset):
         checked = []
         for episode in episodes:
             try:
-                checked.append(check_episode(source.root, episode, tuple(sorted(source.cameras))))
+                checked.append(check_episode(source.root, episode, self.settings.camera_names))
             except EpisodeError as error:
                 _LOG.warning("left out: %s", error)
                 self.faults.append(error.fault)
@@ -227,8 +227,8 @@ class OnlineDataset(ItemDataset):
         images = []
         for frame in frames:
             stacks = {
-                IMAGE_KEY + camera: [
-                    self._arranged(pictures[frame.episode, camera][number].copy())
+                camera: [
+                    self._arranged(pictures[frame.episode, camera][number].copy(), camera)
                     for number in self._image_frames(frame, camera)
                 ]
                 for camera in self.cameras
@@ -238,7 +238,7 @@ class OnlineDataset(ItemDataset):
 
     def _frames_ahead(self, frame: _OnlineFrame, camera: str) -> range:
         """Frames up to the end of a window that looks ahead: the next positions will want them."""
-        offsets = self._offsets.get(IMAGE_KEY + camera)
+        offsets = self._offsets.get(self.image_keys[camera])
         if offsets is None or offsets.max() <= 0:
             return range(0)
         stop = min(frame.frame_index + int(offsets.max()) + 1, frame.num_frames)
@@ -246,7 +246,7 @@ class OnlineDataset(ItemDataset):
 
     def _num_recent(self) -> int:
         """Pictures of a video that items in order use more than once, and one."""
-        windows = [self._offsets.get(IMAGE_KEY + camera) for camera in self.cameras]
+        windows = [self._offsets.get(self.image_keys[camera]) for camera in self.cameras]
         spans = [max(int(w.max()), 0) - min(int(w.min()), 0) for w in windows if w is not None]
         return 1 + max(spans, default=0)
 
@@ -267,7 +267,9 @@ class OnlineDataset(ItemDataset):
         self._open()
         record = self._episodes[episode]
         found = self._source[int(record["episode_index"])]
-        digests = dict(zip(sorted(found.videos), self._digests[episode].tolist(), strict=True))
+        digests = dict(
+            zip(self.settings.camera_names, self._digests[episode].tolist(), strict=True)
+        )
         return KnownEpisode(found, int(record["num_frames"]), digests)
 
     def _open(self) -> OpenEpisodes:
@@ -278,7 +280,7 @@ class OnlineDataset(ItemDataset):
             self._opened = OpenEpisodes(
                 self.root,
                 load_backend(self._backend, self._backend_python),
-                size=self._size,
+                settings=self.settings,
                 num_cameras=len(self.cameras),
                 num_recent=self._num_recent(),
             )

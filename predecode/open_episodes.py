@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from msgspec import UNSET
 
 from predecode.errors import MediaError, episode_error
-from predecode.images.resize import resize_with_pad
+from predecode.images.stored import pixel_format, stored_image
 from predecode.sources.episode import Episode
+from predecode.sources.id_lists import read_ids
 from predecode.sources.tables import check_timestamps, read_rows
-from predecode.video.backends import OpenDecoder
+from predecode.video.backends import OpenDecoder, open_in_format
 from predecode.video.decoder import Decoder
 from predecode.video.packets import frame_table_of
+from train_shards.images import StoredImage
 from train_shards.lowdim import column_views
+from train_shards.manifest import Settings
 
 __all__ = ["KnownEpisode", "OpenEpisodes"]
 
@@ -41,7 +44,9 @@ class _Stream(NamedTuple):
     """One video file: its decoder, and the pictures decoded last, by rank in the file."""
 
     decoder: Decoder
-    recent: OrderedDict[int, NDArray[np.uint8]]
+    recent: OrderedDict[int, StoredImage]
+    ids: list[int] | None
+    """Of a segmentation, in the order of its palette."""
 
 
 class OpenEpisodes:
@@ -52,7 +57,7 @@ class OpenEpisodes:
         root: Path,
         open_video: OpenDecoder,
         *,
-        size: tuple[int, int] | None,
+        settings: Settings,
         num_cameras: int,
         num_recent: int,
     ) -> None:
@@ -61,11 +66,11 @@ class OpenEpisodes:
         Args:
             root: folder of the data set.
             open_video: what ``load_backend`` returned.
-            size: ``(h, w)`` of pictures; None for native ones.
+            settings: of an output that would hold these pictures.
             num_cameras: decoders that one episode needs.
             num_recent: pictures of each open video that are kept.
         """
-        self._root, self._open_video, self._size = root, open_video, size
+        self._root, self._open_video, self._settings = root, open_video, settings
         self._num_recent = num_recent
         self._num_streams = OPEN_EPISODES * num_cameras
         self._streams: OrderedDict[tuple[str, int | None], _Stream] = OrderedDict()
@@ -95,8 +100,8 @@ class OpenEpisodes:
 
     def pictures(
         self, known: KnownEpisode, camera: str, frames: Sequence[int]
-    ) -> dict[int, NDArray[np.uint8]]:
-        """Returns one camera's pictures at some frames, ``(h, w, 3)`` uint8 RGB, not to be changed.
+    ) -> dict[int, StoredImage]:
+        """Returns one camera's images at some frames as they would be stored, not to be changed.
 
         Args:
             known: the episode.
@@ -116,7 +121,8 @@ class OpenEpisodes:
             found = {rank: stream.recent[rank] for rank in ranks if rank in stream.recent}
             for rank, picture in stream.decoder.pictures([r for r in ranks if r not in found]):
                 # A copy: a native picture may be the decoder's own memory.
-                found[rank] = stream.recent[rank] = np.array(resize_with_pad(picture, self._size))
+                image = stored_image(picture, self._settings, camera, stream.ids)
+                found[rank] = stream.recent[rank] = np.array(image)
                 if len(stream.recent) > self._num_recent:
                     stream.recent.popitem(last=False)
         except MediaError as error:
@@ -147,7 +153,12 @@ class OpenEpisodes:
                     f"digest {known.digests[camera]}…",
                     table.digest,
                 )
-            stream = _Stream(self._open_video(path, table), OrderedDict())
+            ids = None
+            if span.ids is not UNSET:
+                ids = read_ids(self._root, known.episode, camera, span.ids)
+            wanted = pixel_format(self._settings, camera)
+            decoder = open_in_format(self._open_video, path, table, wanted)
+            stream = _Stream(decoder, OrderedDict(), ids)
             self._streams[key] = stream
             if len(self._streams) > self._num_streams:
                 self._streams.popitem(last=False)[1].decoder.close()

@@ -26,7 +26,7 @@ from predecode.errors import (
     disk_errors_of,
     episode_error,
 )
-from predecode.images.resize import resize_with_pad
+from predecode.images.stored import pixel_format, stored_image
 from predecode.injection import reach
 from predecode.planning import Piece, PlannedEpisode, ShardTask, sample_order
 from predecode.probe import check_probe
@@ -34,21 +34,21 @@ from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt, write_receipt
 from predecode.selection import selected_frames
 from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
+from predecode.sources.id_lists import read_ids
 from predecode.sources.tables import check_timestamps, read_rows
 from predecode.video.backends import STORING_BACKEND, load_backend
-from predecode.video.decoder import Decoder
+from predecode.video.decoder import RGB, Decoder, Picture
 from predecode.video.kept_open import KeptOpen
 from predecode.video.packets import FrameTable, frame_table_of
 from predecode.video.pyav import PyavDecoder
-from train_shards.codec import encode_image
 from train_shards.format import (
     JSON_FIELD,
     format_key,
-    image_field,
     ledger_path,
     shard_name,
     shard_path,
 )
+from train_shards.images import encode_stored
 from train_shards.ledger import encode_ledger, ledger_dtype
 from train_shards.manifest import Settings, ShardEntry
 from train_shards.storage import atomic_file, write_atomic
@@ -58,6 +58,7 @@ __all__ = [
     "decoded_pictures",
     "encode_samples",
     "frames_of",
+    "planned_ids",
     "planned_table",
     "row_members",
     "run_shard_task",
@@ -129,10 +130,12 @@ def encode_samples(
                 ):
                     samples.add_member((episode_index, frame), field, data)
                 for camera in cameras:
+                    own = planned[episode_index]
                     pictures = decoded_pictures(
-                        Path(job.root), planned[episode_index], camera, frames, videos
-                    )
-                    _add_images(job, (episode_index, camera), pictures, samples, report)
+                        Path(job.root), own, camera, frames, videos,
+                        pixel_format(job.settings, camera),
+                    )  # fmt: skip
+                    _add_images(job, own, camera, pictures, samples, report)
             except EpisodeError as error:
                 samples.drop(episode_index)
                 faults.append(error.fault)
@@ -153,12 +156,14 @@ def decoded_pictures(
     planned: PlannedEpisode,
     camera: str,
     frames: list[int],
-    open_video: Callable[[Path, FrameTable], AbstractContextManager[Decoder]] = PyavDecoder,
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    open_video: Callable[[Path, FrameTable, str], AbstractContextManager[Decoder]] = PyavDecoder,
+    pixels: str = RGB,
+) -> Iterator[tuple[int, Picture]]:
     """Yields ``(frame_index, picture)`` of one camera, from the file that was planned.
 
-    Pictures are ``(H, W, 3)`` uint8 RGB, valid until the next step. What is stored comes from PyAV;
-    a verification may open the video with another decoder.
+    Pictures are ``(H, W, 3)`` uint8 RGB, or ``(H, W)`` uint16 in another format of ``pixels``, and
+    valid until the next step. What is stored comes from PyAV; a verification may open the video
+    with another decoder.
 
     Raises:
         EpisodeError: the video does not hold what the plan says.
@@ -167,7 +172,7 @@ def decoded_pictures(
     span = planned.episode.videos[camera]
     try:
         table = planned_table(root, planned, camera)
-        with open_video(root / span.path, table) as decoder:
+        with open_video(root / span.path, table, pixels) as decoder:
             for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
                 frame = rank - span.start
                 reach(
@@ -232,20 +237,35 @@ def planned_table(root: Path, planned: PlannedEpisode, camera: str) -> FrameTabl
     return table
 
 
+def planned_ids(root: Path, planned: PlannedEpisode, camera: str) -> list[int] | None:
+    """Returns the instances of a segmentation's palette, None for another image.
+
+    Raises:
+        EpisodeError: their list cannot be read.
+        InfraError: it is no longer the one that was planned.
+    """
+    ids = planned.episode.videos[camera].ids
+    if ids is msgspec.UNSET:
+        return None
+    check_unchanged(root, planned.input_at(ids.path))
+    return read_ids(root, planned.episode, camera, ids)
+
+
 def _add_images(
     job: ShardJob,
-    video: tuple[int, str],
-    pictures: Iterable[tuple[int, NDArray[np.uint8]]],
+    planned: PlannedEpisode,
+    camera: str,
+    pictures: Iterable[tuple[int, Picture]],
     samples: EncodedSamples,
     report: Callable[[int], None],
 ) -> None:
-    """Stores the ``(frame_index, picture)`` of one ``(episode_index, camera)``."""
-    settings, (episode_index, camera) = job.settings, video
-    field = image_field(camera, settings.codec)
+    """Stores the ``(frame_index, picture)`` of one camera of one episode."""
+    settings, episode_index = job.settings, planned.episode.episode_index
+    field, ids = settings.field_of(camera), planned_ids(Path(job.root), planned, camera)
     for frame, picture in pictures:
-        image = resize_with_pad(picture, settings.picture_size)
+        image = stored_image(picture, settings, camera, ids)
         pixel_xxh3 = xxhash.xxh3_64_intdigest(image.data)
-        data = encode_image(image, settings.codec, settings.quality, settings.subsampling)
+        data = encode_stored(image, settings, camera)
         samples.add_image((episode_index, frame), camera, field, data, pixel_xxh3)
         report(1)
 

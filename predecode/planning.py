@@ -77,7 +77,10 @@ class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
 
     def video_input(self, camera: str) -> InputFile:
         """Returns a camera's video as it was when the plan was made."""
-        path = self.episode.videos[camera].path
+        return self.input_at(self.episode.videos[camera].path)
+
+    def input_at(self, path: str) -> InputFile:
+        """Returns a file as it was when the plan was made."""
         return next(planned for planned in self.inputs if planned.path == path)
 
 

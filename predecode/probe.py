@@ -10,13 +10,17 @@ import xxhash
 
 from predecode.errors import InfraError
 from predecode.images.resize import resize_with_pad
+from predecode.images.stored import pixel_format, stored_image
 from predecode.video.backends import STORING_BACKEND, backend_versions
 from predecode.video.probe import probe_picture
 from train_shards.codec import encode_image
+from train_shards.images import encode_stored
 from train_shards.manifest import Settings
 
 __all__ = ["check_probe", "environment", "probe_hash"]
 
+_PROBE_IDS = 70
+"""Not a cube, so that the palette is cut, as most are."""
 _PACKAGES = ("numpy", "pillow", "simplejpeg", "pyarrow")
 
 
@@ -27,6 +31,9 @@ def probe_hash(settings: Settings, backend: str = STORING_BACKEND) -> str:
     another decoder, its versions are hashed along. Cost: about 10 ms, once a process.
     """
     probe = _probe(settings.picture_size, settings.codec, settings.quality, settings.subsampling)
+    if settings.modalities:
+        codes = [_codes_probe(settings, image) for image in sorted(settings.modalities)]
+        probe = xxhash.xxh3_128_hexdigest(" ".join([probe, *codes]).encode())
     if backend == STORING_BACKEND:
         return probe
     versions, _ = backend_versions(backend)
@@ -37,6 +44,14 @@ def probe_hash(settings: Settings, backend: str = STORING_BACKEND) -> str:
 def _probe(size: tuple[int, int] | None, codec: str, quality: int | None, subsampling: str) -> str:
     picture = resize_with_pad(probe_picture(), size)
     data = encode_image(np.ascontiguousarray(picture), codec, quality, subsampling)
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def _codes_probe(settings: Settings, image: str) -> str:
+    """The probe of a depth or segmentation image: conversion, look-up, resize, encoding."""
+    picture = probe_picture(pixel_format(settings, image))
+    ids = range(_PROBE_IDS) if settings.modality_of(image) == "seg_instance_id" else None
+    data = encode_stored(stored_image(picture, settings, image, ids), settings, image)
     return xxhash.xxh3_128_hexdigest(data)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
 from predecode.sources.episode import Episode, TableSpan, VideoSpan
+from predecode.sources.id_lists import read_ids
 from predecode.sources.tables import check_row_ids
 from predecode.video.packets import FrameTable, frame_table_of
 
@@ -53,7 +54,7 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     """Relative to the source's root."""
     num_bytes: int
     digest: str
-    """xxh3-128 of a video's packet table or of a parquet file's footer."""
+    """xxh3-128 of a video's packet table, of a parquet file's footer, or of a list's bytes."""
 
 
 class CheckedEpisode(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ class CheckedEpisode(msgspec.Struct, frozen=True, kw_only=True):
     keyframes: list[int]
     """Frames, counted in the episode, at which the first camera has a keyframe; ascending."""
     inputs: list[InputFile]
-    """The table if there is one, then each camera's video, cameras sorted."""
+    """The table if there is one, lists of instances, then each camera's video, cameras sorted."""
 
 
 def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> CheckedEpisode:
@@ -90,6 +91,7 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
             check_rows(episode, metadata.num_rows)
             inputs.append(table)
             check_row_ids(root, episode)
+        inputs += _id_lists(root, episode, cameras)
         keyframes: list[int] = []
         for camera in cameras:
             frames, video = read_video(root, episode, camera)
@@ -207,6 +209,23 @@ def read_video(root: Path, episode: Episode, camera: str) -> tuple[FrameTable, I
             episode.episode_index, span.path, problem, expected, got, camera
         ) from error
     return frames, InputFile(path=span.path, num_bytes=num_bytes, digest=frames.digest)
+
+
+def _id_lists(root: Path, episode: Episode, cameras: tuple[str, ...]) -> list[InputFile]:
+    """The files that say what the colours of the segmentations among ``cameras`` mean.
+
+    Raises:
+        EpisodeError: a file is missing or lacks a list.
+    """
+    found: dict[str, InputFile] = {}
+    for camera in cameras:
+        ids = episode.videos[camera].ids
+        if ids is not msgspec.UNSET:
+            read_ids(root, episode, camera, ids)
+            data = (root / ids.path).read_bytes()
+            digest = xxhash.xxh3_128_hexdigest(data)
+            found[ids.path] = InputFile(path=ids.path, num_bytes=len(data), digest=digest)
+    return list(found.values())
 
 
 def _check_file(path: Path, name: str, episode: Episode, camera: str | None, expected: str) -> int:

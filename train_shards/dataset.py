@@ -9,9 +9,8 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from train_shards.b1k_state import StateChoice
-from train_shards.codec import decode_image
 from train_shards.errors import DataError, UserError
-from train_shards.format import image_field
+from train_shards.images import decode_stored
 from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
 from train_shards.manifest import Manifest, load_manifest
 from train_shards.node_cache import Cache
@@ -27,6 +26,8 @@ class ShardDataset(ItemDataset):
     An item is a dict of
         ``observation.images.rgb.<camera>``: ``(h, w, 3)`` or ``(3, h, w)`` RGB, uint8 or float32
         in [0, 1];
+        ``observation.images.depth.<camera>``, where stored: ``(h, w)`` float32 metres;
+        ``observation.images.seg_instance_id.<camera>``, where stored: ``(h, w)`` int64 ids;
         every low-dimensional column of the source under its own name: numpy scalars and fresh
         ``(n,)`` arrays (``observation.state``, ``action``, ``timestamp``, ``index``, …);
         ``sample_index`` (position among all samples of the split, whatever is selected),
@@ -71,14 +72,14 @@ class ShardDataset(ItemDataset):
             episodes: positions within each task's episodes, sorted by id, as upstream counts them
                 (missing episodes count); None for all.
             frames: ``[start, stop)`` of each episode; None for all.
-            cameras: those to decode; None for all.
+            cameras: images to decode, such as ``head``, ``head_depth``, ``head_seg``; None for all.
             columns: low-dimensional columns to serve; None for all that an item's episode has. Name
                 those that all have where a collate function wants equal keys.
             delta_timestamps: key -> seconds from the item's frame, as in LeRobot: the values of
                 these frames are stacked; beyond the episode its first or last frame repeats.
             image_layout: order of the axes of images.
             image_dtype: ``float32`` divides by 255.
-            image_transforms: applied to each picture, or to a window's, stacked.
+            image_transforms: applied to each RGB picture, or to a window's, stacked.
             num_threads: threads that decode the pictures of a batch.
             check_index: check each block of the index when it is first touched.
             check_members: check the hash of each picture that is read.
@@ -112,13 +113,7 @@ class ShardDataset(ItemDataset):
             on_error,
             state,
         )
-        super().__init__(
-            options,
-            cameras=settings.camera_names,
-            fps=manifest.fps,
-            stride=settings.stride,
-            state_layout=settings.known_state_layout,
-        )
+        super().__init__(options, settings, manifest.fps)
         self._selection = Selection.of(
             tasks, episodes, frames, known=manifest.tasks, names=manifest.task_names
         )
@@ -127,8 +122,7 @@ class ShardDataset(ItemDataset):
             "check_index": check_index, "check_members": check_members, "cache": cache,
             "whole_shards": whole_shards,
         }  # fmt: skip
-        self._codec, self._size = settings.codec, settings.picture_size
-        self._fields = tuple(image_field(camera, settings.codec) for camera in self.cameras)
+        self._fields = tuple(map(settings.field_of, self.cameras))
         self._reader: ShardReader | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pool_process = -1
@@ -199,13 +193,13 @@ class ShardDataset(ItemDataset):
         pictures = self._decode_all(jobs)
         stacks: list[dict[str, list[Any]]] = [{} for _ in places]
         for (number, camera, _), picture in zip(wanted, pictures, strict=True):
-            stacks[number].setdefault(IMAGE_KEY + camera, []).append(picture)
+            stacks[number].setdefault(camera, []).append(picture)
         return [self._finished(place, s) for place, s in zip(places, stacks, strict=True)]
 
     def _decode_all(self, jobs: list["_PictureJob"]) -> list[NDArray[Any]]:
         """Decodes pictures, in threads where there are several; libjpeg works outside the GIL."""
         is_small = len(jobs) < 2 * self._num_threads
-        if self._num_threads < 2 or is_small or self._codec == "raw":
+        if self._num_threads < 2 or is_small or self.settings.codec == "raw":
             return [self._decode(job) for job in jobs]
         if self._pool is None or self._pool_process != os.getpid():  # threads do not survive a fork
             self._pool = ThreadPoolExecutor(self._num_threads)
@@ -221,11 +215,11 @@ class ShardDataset(ItemDataset):
     def _decode(self, job: "_PictureJob") -> NDArray[Any]:
         reader, place, camera, data = job
         try:
-            picture: NDArray[Any] = decode_image(data, self._codec, self._size)
+            image = decode_stored(data, self.settings, camera, self.settings.picture_size)
+            return self._arranged(image, camera)
         except DataError as error:
-            field = image_field(camera, self._codec)
+            field = self.settings.field_of(camera)
             raise DataError(f"{reader.where(place)}, member {field}: {error}") from error
-        return self._arranged(picture)
 
     def open_reader(self, manifest: Manifest | None = None) -> ShardReader:
         """Returns the reader of this process, opened when first asked for."""

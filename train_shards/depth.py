@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from train_shards.errors import DataError
 
-__all__ = ["SCALE_2025", "SCALE_2026", "DepthScale", "metres"]
+__all__ = ["SCALE_2025", "SCALE_2026", "DepthScale", "check_scale", "metres"]
 
 
 class DepthScale(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +65,22 @@ SCALE_2026 = DepthScale(
     precision="float32",
 )
 """Source: the 2026 edition's writer with LeRobot v3's depth codec, which computes in float32."""
+
+
+def check_scale(scale: DepthScale, *, where: str) -> None:
+    """Passes when codes of this scale are distances.
+
+    Raises:
+        DataError: bounds that are no numbers or the wrong way round, or a number of bits that no
+            code has.
+    """
+    bounds_m = (scale.min_m, scale.max_m, scale.shift_m)
+    is_range = all(map(math.isfinite, bounds_m)) and 0 <= scale.min_m < scale.max_m
+    if not is_range or scale.min_m + scale.shift_m <= 0 or not 1 <= scale.bits <= 16:
+        raise DataError(
+            f"{where}: depth from {scale.min_m} to {scale.max_m} m, shift {scale.shift_m} m, "
+            f"{scale.bits} bits: expected 0 <= min < max, min + shift above 0, 1 to 16 bits"
+        )
 
 
 def metres(codes: NDArray[np.integer], scale: DepthScale) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ Imports nothing of the project but errors.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from train_shards.errors import DataError
@@ -15,12 +16,14 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "JSON_FIELD",
     "MANIFEST_PATH",
+    "MODALITIES",
     "SPLITS",
     "check_name",
     "check_relative_path",
     "check_version",
     "format_key",
     "image_field",
+    "image_name",
     "index_path",
     "ledger_path",
     "lowdim_path",
@@ -35,14 +38,17 @@ __all__ = [
 
 FORMAT_MAJOR = 1
 """A reader refuses a higher one."""
-FORMAT_MINOR = 1
-"""A reader ignores what it does not know within a major version. 1.1 tells the state's layout."""
+FORMAT_MINOR = 2
+"""A reader ignores what it does not know within a major version. 1.1 tells the state's layout, 1.2
+knows depth and segmentation."""
 
 SPLITS = ("train", "val")
 JSON_FIELD = "json"
 IMAGE_EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "raw": "npy"}
 """Codec -> last extension of a member. Source: webdataset decodes by the last extension; these
 four are safe in webdataset, wids, Energon and datasets."""
+MODALITIES = {"rgb": "", "depth": "_depth", "seg_instance_id": "_seg"}
+"""What an image shows -> what its name has after the camera's. Source: BEHAVIOR-1K's own words."""
 
 MANIFEST_PATH = ".predecode/manifest.json"
 
@@ -83,6 +89,15 @@ def image_field(camera: str, codec: str) -> str:
     return f"{camera}.{IMAGE_EXTENSIONS[codec]}"
 
 
+def image_name(camera: str, modality: str) -> str:
+    """Returns the name of one camera's image of one modality.
+
+    >>> image_name("head", "rgb"), image_name("head", "depth")
+    ('head', 'head_depth')
+    """
+    return camera + MODALITIES[modality]
+
+
 def picture_size(size: str) -> tuple[int, int] | None:
     """Returns ``(h, w)`` in pixels of a size ``<width>x<height>``; None for ``native``.
 
@@ -95,13 +110,13 @@ def picture_size(size: str) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def sample_fields(cameras: tuple[str, ...], codec: str, *, embed_lowdim: bool) -> tuple[str, ...]:
+def sample_fields(image_fields: Iterable[str], *, embed_lowdim: bool) -> tuple[str, ...]:
     """Returns the fields of every sample, in the order of their members in a shard.
 
-    >>> sample_fields(("head", "left_wrist"), "jpeg", embed_lowdim=False)
+    >>> sample_fields(["head.jpg", "left_wrist.jpg"], embed_lowdim=False)
     ('head.jpg', 'json', 'left_wrist.jpg')
     """
-    fields = [image_field(camera, codec) for camera in cameras] + [JSON_FIELD]
+    fields = [*image_fields, JSON_FIELD]
     if embed_lowdim:
         fields += ["action.npy", "state.npy"]
     return tuple(sorted(fields))

@@ -21,13 +21,15 @@ from train_shards.b1k_state import (
     state_as_2025,
 )
 from train_shards.errors import DataError, UserError
+from train_shards.images import StoredImage, shown
 from train_shards.lowdim import row_value
+from train_shards.manifest import Settings
 from train_shards.windows import frame_offsets, window
 
 __all__ = ["IMAGE_KEY", "Frame", "ItemDataset", "ItemOptions"]
 
 IMAGE_KEY = "observation.images.rgb."
-"""Prefix of an image's key in an item; source: BEHAVIOR-1K's own reader."""
+"""Prefix of an RGB image's key in an item; source: BEHAVIOR-1K's own reader."""
 
 _LOG = logging.getLogger(__name__)
 _MOST_SKIPS = 100
@@ -66,25 +68,22 @@ class ItemDataset(ABC):
     def __init__(
         self,
         options: ItemOptions,
-        *,
-        cameras: tuple[str, ...],
+        settings: Settings,
         fps: tuple[int, int] | None,
-        stride: int,
-        state_layout: str,
     ) -> None:
         """Checks options against what the data have.
 
         Args:
             options: how items shall look.
-            cameras: those that the data have.
+            settings: of the output, or of the one that would hold these items.
             fps: numerator and denominator of the frames' rate; None without a common one.
-            stride: every how manieth frame has images.
-            state_layout: of ``observation.state``, as in the manifest.
 
         Raises:
             UserError: no such camera or value, a state that cannot be served so, or a window that
                 no whole frames fill.
         """
+        cameras = settings.camera_names
+        self.settings = settings
         self.cameras = tuple(options.cameras) if options.cameras is not None else cameras
         strangers = sorted(set(self.cameras) - set(cameras))
         if strangers or not self.cameras:
@@ -92,6 +91,9 @@ class ItemDataset(ABC):
         _check_choice("image_layout", options.image_layout, ("HWC", "CHW"))
         _check_choice("image_dtype", options.image_dtype, ("uint8", "float32"))
         _check_choice("on_error", options.on_error, ("raise", "skip"))
+        self.image_keys = {image: settings.item_key(image) for image in self.cameras}
+        """Image -> its key in an item."""
+        state_layout = settings.known_state_layout
         check_state_choice(options.state, state_layout, where=type(self).__name__)
         self.state_layout = state_layout
         """Of ``observation.state`` as stored: a layout of ``b1k_state``, or ``""``."""
@@ -102,7 +104,7 @@ class ItemDataset(ABC):
         self._on_error, self._num_skipped = options.on_error, 0
         self._columns = None if options.columns is None else tuple(options.columns)
         self._offsets = frame_offsets(options.delta_timestamps or {}, fps)
-        self._check_image_windows(stride)
+        self._check_image_windows(settings.stride)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -181,7 +183,7 @@ class ItemDataset(ABC):
         item["frame_index"] = np.int64(frame.frame_index)
         item["task_index"] = np.int64(frame.task_index)
         for name, offsets in self._offsets.items():
-            if not name.startswith(IMAGE_KEY):
+            if name not in self.image_keys.values():
                 frames, is_pad = window(frame.frame_index, offsets, frame.num_frames)
                 item[name] = self._column(frame, columns, name)[frames]
                 item[f"{name}_is_pad"] = is_pad
@@ -206,15 +208,17 @@ class ItemDataset(ABC):
 
     def _image_frames(self, frame: Frame, camera: str) -> list[int]:
         """Frames whose pictures an item shows."""
-        offsets = self._offsets.get(IMAGE_KEY + camera)
+        offsets = self._offsets.get(self.image_keys[camera])
         if offsets is None:
             return [frame.frame_index]
         frames: list[int] = window(frame.frame_index, offsets, frame.num_frames)[0].tolist()
         return frames
 
-    def _arranged(self, picture: NDArray[np.uint8]) -> NDArray[Any]:
-        """An ``(h, w, 3)`` picture in the layout and dtype asked for."""
-        arranged: NDArray[Any] = picture
+    def _arranged(self, image: StoredImage, camera: str) -> NDArray[Any]:
+        """A stored image as items show it; pictures in the layout and dtype asked for."""
+        arranged = shown(image, self.settings, camera)
+        if not self.settings.is_rgb(camera):
+            return arranged
         if self._image_layout == "CHW":
             arranged = np.ascontiguousarray(arranged.transpose(2, 0, 1))
         if self._image_dtype == "float32":
@@ -222,36 +226,38 @@ class ItemDataset(ABC):
         return arranged
 
     def _finished(self, frame: Frame, stacks: dict[str, list[Any]]) -> dict[str, Any]:
-        """One item's images: windows stacked, then transformed, as LeRobot does."""
+        """One item's images, by camera: windows stacked, then transformed, as LeRobot does."""
         images: dict[str, Any] = {}
-        for key, pictures in stacks.items():
-            image: Any = pictures[0]
+        for camera, pictures in stacks.items():
+            key, image = self.image_keys[camera], pictures[0]
             if key in self._offsets:
                 image = np.stack(pictures)
                 images[f"{key}_is_pad"] = window(
                     frame.frame_index, self._offsets[key], frame.num_frames
                 )[1]
-            images[key] = image if self._image_transforms is None else self._image_transforms(image)
+            if self._image_transforms is not None and self.settings.is_rgb(camera):
+                image = self._image_transforms(image)
+            images[key] = image
         return images
 
     def _check_image_windows(self, stride: int) -> None:
         """Images exist at every ``stride``-th frame only, low-dimensional rows at all."""
         for camera in self.cameras:
-            offsets = self._offsets.get(IMAGE_KEY + camera)
+            offsets = self._offsets.get(self.image_keys[camera])
             if (
                 offsets is not None
                 and stride > 1
                 and ((offsets % stride).any() or (offsets > 0).any())
             ):
                 raise UserError(
-                    f"delta_timestamps[{IMAGE_KEY + camera!r}]: every {stride}th frame is stored; "
-                    f"expected multiples of {stride} frames, none in the future, got "
+                    f"delta_timestamps[{self.image_keys[camera]!r}]: every {stride}th frame is "
+                    f"stored; expected multiples of {stride} frames, none in the future, got "
                     f"{offsets[:10].tolist()}."
                 )
 
     def _check_columns(self, columns: Collection[str]) -> None:
         """Refuses windows of what no item has, and columns that the first one lacks."""
-        known = {*columns, *(IMAGE_KEY + camera for camera in self.cameras)}
+        known = {*columns, *self.image_keys.values()}
         strangers = sorted(set(self._offsets) - known)
         if strangers:
             raise UserError(

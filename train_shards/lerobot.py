@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from train_shards.dataset import IMAGE_KEY, ShardDataset
+from train_shards.dataset import ShardDataset
 from train_shards.errors import UserError
 from train_shards.manifest import load_manifest
 from train_shards.sampling import Order
@@ -80,8 +80,8 @@ class LeRobotDataset:
         self.meta = LeRobotDatasetMetadata(repo_id, root, **options)
         self.repo_id, self.root, self.fps = repo_id, self.meta.root, self.meta.fps
         out = _out()
-        cameras = load_manifest(out).settings.cameras
-        stored = {source_key: IMAGE_KEY + camera for camera, source_key in cameras.items()}
+        settings = load_manifest(out).settings
+        stored = {key: settings.item_key(image) for image, key in settings.cameras.items()}
         self._samples = ShardDataset(
             out,
             delta_timestamps={stored.get(k, k): v for k, v in (delta_timestamps or {}).items()},

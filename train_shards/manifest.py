@@ -10,15 +10,19 @@ from pathlib import Path
 import msgspec
 
 from train_shards.b1k_state import LAYOUT_2025
+from train_shards.codec import is_lossless
+from train_shards.depth import DepthScale, check_scale
 from train_shards.errors import DataError, UserError
 from train_shards.format import (
     FORMAT_MAJOR,
     FORMAT_MINOR,
     IMAGE_EXTENSIONS,
     MANIFEST_PATH,
+    MODALITIES,
     check_name,
     check_relative_path,
     check_version,
+    image_field,
     picture_size,
     sample_fields,
 )
@@ -52,11 +56,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     """First part of every shard's name."""
     cameras: dict[str, str]
-    """Stored camera -> the source's own key of it, sorted by camera."""
+    """Stored image (``head``, ``head_depth``, ``head_seg``) -> the source's own key, sorted."""
     size: str
     """``native`` or ``<width>x<height>`` of every stored picture, in pixels."""
     codec: str
-    """One of ``train_shards.codec.CODECS``."""
+    """Of RGB images: one of ``train_shards.codec.CODECS``."""
     quality: int | None
     """1 to 100; None for a lossless codec."""
     subsampling: str
@@ -77,6 +81,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state_layout: str = ""
     """Which numbers ``observation.state`` holds: ``b1k-2025-256``, ``b1k-2026-61``, or ``""``."""
 
+    modalities: dict[str, str] = {}
+    """Stored image -> modality, of those that are not RGB: ``depth`` or ``seg_instance_id``."""
+    depth: DepthScale | msgspec.UnsetType = msgspec.UNSET
+    """What the codes of depth images mean; unset where there are none."""
+
     @property
     def known_state_layout(self) -> str:
         """``state_layout``; 1.0 did not record it, and knew BEHAVIOR-1K's 2025 edition only."""
@@ -90,7 +99,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of every sample, in the order of their members."""
-        return sample_fields(self.camera_names, self.codec, embed_lowdim=self.embed_lowdim)
+        return sample_fields(map(self.field_of, self.cameras), embed_lowdim=self.embed_lowdim)
+
+    def modality_of(self, image: str) -> str:
+        """Returns what a stored image shows, a key of ``MODALITIES``."""
+        return self.modalities.get(image, "rgb")
+
+    def field_of(self, image: str) -> str:
+        """Returns the member of a stored image."""
+        return image_field(image, self.codec) if self.is_rgb(image) else f"{image}.npz"
+
+    def is_rgb(self, image: str) -> bool:
+        """Whether a stored image is a picture, and not codes or ids."""
+        return image not in self.modalities
+
+    def is_lossless(self, image: str) -> bool:
+        """Whether reading gives a stored image's values back exactly; codes and ids always."""
+        return not self.is_rgb(image) or is_lossless(self.codec, self.quality)
+
+    def item_key(self, image: str) -> str:
+        """Returns the key of a stored image in an item.
+
+        Source: that of BEHAVIOR-1K's 2025 edition, whose trainers both editions serve; items of
+        LeRobot's own data sets have the source's keys.
+        """
+        if self.source == "lerobot":
+            return self.cameras[image]
+        modality = self.modality_of(image)
+        return f"observation.images.{modality}.{image.removesuffix(MODALITIES[modality])}"
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
@@ -234,6 +270,7 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
     check_name(manifest.settings.name, what=f"{where}: name")
     for camera in manifest.settings.cameras:
         check_name(camera, what=f"{where}: camera")
+    _check_modalities(settings, where)
     for generation in manifest.generations:
         paths = [generation.plan]
         paths += [path for shard in generation.shards for path in (shard.path, shard.ledger)]
@@ -242,6 +279,21 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
         for path in paths:
             check_relative_path(path, what=f"{where}: path")
     return manifest
+
+
+def _check_modalities(settings: Settings, where: str) -> None:
+    """Passes when every image that is not RGB is stored, and can be understood."""
+    for image, modality in settings.modalities.items():
+        suffix = MODALITIES.get(modality)
+        if image not in settings.cameras or not suffix or not image.endswith(suffix):
+            raise DataError(
+                f"{where}: image {image!r} of modality {modality!r}: expected one of "
+                f"{list(settings.cameras)}, ending as one of {list(MODALITIES.values())[1:]}"
+            )
+    if ("depth" in settings.modalities.values()) != (settings.depth is not msgspec.UNSET):
+        raise DataError(f"{where}: depth images and what their codes mean: expected both or none")
+    if settings.depth is not msgspec.UNSET:
+        check_scale(settings.depth, where=where)
 
 
 def load_manifest(out: str | Path) -> Manifest:

@@ -79,7 +79,8 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
 
     torch.manual_seed(config.seed)
     stats = stats_of_run(config, ranks, given_stats)
-    policy = Policy(len(dataset.cameras), config.action_horizon, stats).to(ranks.device)
+    num_cameras = sum(map(dataset.settings.is_rgb, dataset.cameras))
+    policy = Policy(num_cameras, config.action_horizon, stats).to(ranks.device)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate)
     step = restore(folder, ranks, sampler, policy, optimizer)
     if step >= config.num_train_steps:

@@ -1,6 +1,7 @@
 """The trainer's own resize: Pillow BILINEAR, aspect kept, black borders; and one for codes."""
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,11 @@ def resize_with_pad(picture: NDArray[np.uint8], size: tuple[int, int] | None) ->
     return _padded(np.asarray(resized), size)
 
 
-def nearest_with_pad(picture: NDArray[_Pixel], size: tuple[int, int] | None) -> NDArray[_Pixel]:
+def nearest_with_pad(
+    picture: NDArray[Any],
+    size: tuple[int, int] | None,
+    convert: Callable[[NDArray[Any]], NDArray[Any]] = np.ascontiguousarray,
+) -> NDArray[Any]:
     """Returns a picture of codes, ids or palette colours at ``size``: no new value but 0 arises.
 
     Borders as those of ``resize_with_pad``. Each pixel is the one at ``floor((i + 0.5) * scale)``.
@@ -41,18 +46,18 @@ def nearest_with_pad(picture: NDArray[_Pixel], size: tuple[int, int] | None) -> 
 
     Args:
         picture: ``(H, W)`` or ``(H, W, 3)`` of any type, any strides.
-        size: ``(h, w)``; None returns the picture itself.
+        size: ``(h, w)``; None keeps the picture's own.
+        convert: what is done to the chosen pixels, before the borders come.
 
     Returns:
-        ``(h, w)`` or ``(h, w, 3)`` of the same type, C-contiguous; the argument itself where
-        nothing is to be done.
+        ``(h, w)`` or ``(h, w, 3)``, C-contiguous; the argument itself where nothing is to be done.
     """
     if size is None or picture.shape[:2] == size:
-        return np.ascontiguousarray(picture)
+        return convert(picture)
     inner = _inner_size(picture.shape[:2], size)
     rows = _nearest(picture.shape[0], inner[0])
     columns = _nearest(picture.shape[1], inner[1])
-    return _padded(picture[rows[:, None], columns[None, :]], size)
+    return _padded(convert(picture[rows[:, None], columns[None, :]]), size)
 
 
 def _inner_size(source: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:

@@ -9,8 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from predecode.sources.b1k_2026 import B1k2026Source
-from predecode.sources.episode import Episode, Source, TableSpan, VideoSpan
+from predecode.sources.episode import Episode, IdList, Source, TableSpan, VideoSpan
 from predecode.sources.metadata import (
     check_content,
     frame_rate,
@@ -19,12 +21,20 @@ from predecode.sources.metadata import (
     understanding,
 )
 from train_shards.b1k_state import LAYOUT_2025
+from train_shards.depth import SCALE_2025
 from train_shards.errors import UserError
-from train_shards.format import check_relative_path
+from train_shards.format import MODALITIES, check_relative_path, image_name
 
 __all__ = ["B1kSource", "open_b1k"]
 
-_RGB_PREFIX = "observation.images.rgb."
+_PREFIX = "observation.images."
+_SENSORS = {
+    "head": "robot_r1::robot_r1:zed_link:Camera:0",
+    "left_wrist": "robot_r1::robot_r1:left_realsense_link:Camera:0",
+    "right_wrist": "robot_r1::robot_r1:right_realsense_link:Camera:0",
+}
+"""Camera -> its name in the per-episode JSON. Source: the 2025 edition's recorder."""
+_SEGMENTATION = "seg_instance_id"
 _TRAINING_METADATA = (
     "meta/info.json", "meta/tasks.jsonl", "meta/episodes.jsonl", "meta/episodes_stats.jsonl",
 )  # fmt: skip
@@ -50,11 +60,10 @@ class B1kSource:
                 "expected 'v2.1' (the 2025 edition) or 'v3.0' (the 2026 edition)."
             )
         with understanding(root, "LeRobot v2.1", "info.json, tasks.jsonl and episodes.jsonl"):
-            self.cameras = {
-                key.removeprefix(_RGB_PREFIX): key
-                for key in sorted(info["features"])
-                if key.startswith(_RGB_PREFIX)
-            }
+            self.cameras = _images(info, "rgb")
+            others = {name: _images(info, name) for name in MODALITIES if name != "rgb"}
+            self.modalities = {name: images for name, images in others.items() if images}
+            self.depth = SCALE_2025 if "depth" in self.modalities else None
             self.info: dict[str, Any] = info
             task_rows = read_jsonl(root / "meta/tasks.jsonl")
             self.task_names = {str(r["task_name"]): int(r["task_index"]) for r in task_rows}
@@ -95,11 +104,22 @@ class B1kSource:
                 num_frames=int(row["length"]),
                 fps=(fps.numerator, fps.denominator),
                 videos={
-                    camera: VideoSpan(key=key, path=self.path_of("video_path", episode_index, key))
-                    for camera, key in self.cameras.items()
+                    image: self._span(episode_index, image, key)
+                    for images in (self.cameras, *self.modalities.values())
+                    for image, key in images.items()
                 },
                 table=TableSpan(path=self.path_of("data_path", episode_index)),
             )
+
+    def _span(self, episode_index: int, image: str, key: str) -> VideoSpan:
+        camera = image.removesuffix(MODALITIES[_SEGMENTATION])
+        ids: IdList | UnsetType = UNSET
+        if image != camera:
+            ids = IdList(
+                path=self.path_of("metainfo_path", episode_index),
+                key=f"{_SENSORS[camera]}::unique_ins_ids",
+            )
+        return VideoSpan(key=key, path=self.path_of("video_path", episode_index, key), ids=ids)
 
     def path_of(self, template: str, episode_index: int, video_key: str = "") -> str:
         """Returns a path relative to the root, by one of info.json's templates.
@@ -114,6 +134,13 @@ class B1kSource:
             video_key=video_key,
         )
         return check_relative_path(path, what=f"{self.root}/meta/info.json: {template}")
+
+
+def _images(info: dict[str, Any], modality: str) -> dict[str, str]:
+    """The images of a modality -> their keys."""
+    prefix = f"{_PREFIX}{modality}."
+    keys = [key for key in sorted(info["features"]) if key.startswith(prefix)]
+    return {image_name(key.removeprefix(prefix), modality): key for key in keys}
 
 
 def open_b1k(root: Path) -> Source:

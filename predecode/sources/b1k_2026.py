@@ -1,28 +1,37 @@
 """BEHAVIOR-1K, 2026 edition: LeRobot v3.0 with columns and files of its own.
 
 Source: ``meta/`` of the 2026 challenge demonstrations. Episode ids are dense; ``raw_episode_id``
-keeps the kind of 2025 and names the annotation file. Depth keys are no cameras here.
+keeps the kind of 2025 and names the annotation file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from predecode.sources.episode import Episode
-from predecode.sources.lerobot_v3 import Task, episode_files, episodes_of, read_rows_of_episodes
+from predecode.sources.lerobot_v3 import (
+    Task,
+    episode_files,
+    episodes_of,
+    keys_with_places,
+    read_rows_of_episodes,
+)
 from predecode.sources.metadata import check_content, frame_rate, read_jsonl, understanding
 from train_shards.b1k_state import LAYOUT_2026
+from train_shards.depth import SCALE_2026
 from train_shards.errors import UserError
-from train_shards.format import check_relative_path
+from train_shards.format import check_relative_path, image_name
 
 __all__ = ["B1k2026Source"]
 
-_CAMERAS = {
-    "head": "observation.rgb.zed_link_camera_0",
-    "left_wrist": "observation.rgb.left_realsense_link_camera_0",
-    "right_wrist": "observation.rgb.right_realsense_link_camera_0",
+_SENSORS = {
+    "head": "zed_link_camera_0",
+    "left_wrist": "left_realsense_link_camera_0",
+    "right_wrist": "right_realsense_link_camera_0",
 }
-"""The names of the 2025 edition -> this one's keys."""
+"""The names of the 2025 edition -> this one's sensors."""
+_KEYS = {"rgb": "observation.rgb.", "depth": "observation.depth_linear."}
+"""Modality -> what a key has before the sensor."""
 _TRAINING_METADATA = (
     "meta/info.json", "meta/tasks.jsonl", "meta/tasks.parquet", "meta/stats.json",
 )  # fmt: skip
@@ -53,17 +62,23 @@ class B1k2026Source:
             )
         with understanding(root, "LeRobot v3.0", "info.json, tasks.jsonl and episodes/"):
             features = info["features"]
-            self.cameras = {name: key for name, key in _CAMERAS.items() if key in features}
+            self.cameras = _images(features, "rgb")
+            # A mirror without depth may lack its places, too.
+            placed = keys_with_places(root)
+            depth = {name: k for name, k in _images(features, "depth").items() if k in placed}
+            self.modalities = {"depth": depth} if depth else {}
+            self.depth = SCALE_2026 if depth else None
+            images = self.cameras | depth
             tasks = [
                 Task(int(row["task_index"]), str(row["task"]), str(row["task_name"]))
                 for row in read_jsonl(root / "meta/tasks.jsonl")
             ]
             self.task_names = {task.name: task.task_index for task in tasks}
-            rows = read_rows_of_episodes(root, list(self.cameras.values()), [_ANNOTATION])
+            rows = read_rows_of_episodes(root, list(images.values()), [_ANNOTATION])
             # The published rows name a task by its short name, LeRobot's own by its sentence.
             known = {word: task for task in tasks for word in (task.sentence, task.name)}
             found = [known[row["tasks"][0]] for row in rows]
-            self.episodes = episodes_of(info, rows, self.cameras, frame_rate(info), found)
+            self.episodes = episodes_of(info, rows, images, frame_rate(info), found)
             self._annotations = {
                 int(row["episode_index"]): check_relative_path(
                     str(row[_ANNOTATION]), what=f"{root}/meta/episodes: {_ANNOTATION}"
@@ -82,3 +97,9 @@ class B1k2026Source:
         wanted = [self._annotations.get(episode.episode_index) for episode in episodes]
         files = [*_TRAINING_METADATA, *episode_files(self.root), *filter(None, wanted)]
         return [path for path in files if (self.root / path).is_file()]
+
+
+def _images(features: Collection[str], modality: str) -> dict[str, str]:
+    """The images of a modality that are among the features -> their keys."""
+    keys = {image_name(c, modality): _KEYS[modality] + sensor for c, sensor in _SENSORS.items()}
+    return {image: key for image, key in keys.items() if key in features}

@@ -1,21 +1,31 @@
 """What a source says of its episodes; plain data that travels to tasks and into the plan."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from predecode.errors import EpisodeFault
+from train_shards.depth import DepthScale
 
-__all__ = ["Episode", "Source", "TableSpan", "VideoSpan"]
+__all__ = ["Episode", "IdList", "Source", "TableSpan", "VideoSpan", "with_images"]
+
+
+class IdList(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a JSON file lists the instances that a segmentation video's colours stand for."""
+
+    path: str
+    """File, relative to the source's root, with ``/``."""
+    key: str
+    """Of the list; an id's position in it is that of its colour in the palette."""
 
 
 class VideoSpan(msgspec.Struct, frozen=True, kw_only=True):
-    """One camera's pictures of one episode: a run of pictures in a video file."""
+    """One image's pictures of one episode: a run of pictures in a video file."""
 
     key: str
-    """The source's own name of the camera."""
+    """The source's own name of the image."""
     path: str
     """File, relative to the source's root, with ``/``."""
     start: int = 0
@@ -25,6 +35,8 @@ class VideoSpan(msgspec.Struct, frozen=True, kw_only=True):
     ends_file: bool | msgspec.UnsetType = msgspec.UNSET
     """Whether a file that episodes share must end with this one's pictures; unset where the file is
     this episode's alone."""
+    ids: IdList | msgspec.UnsetType = msgspec.UNSET
+    """Of a segmentation video."""
 
 
 class TableSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +65,7 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     fps: tuple[int, int] | None
     """Numerator and denominator; frame ``i`` is at ``i / fps`` s. None: the video's own times."""
     videos: dict[str, VideoSpan]
-    """Camera -> its pictures."""
+    """Image (``head``, ``head_depth``, ``head_seg``) -> its pictures."""
     table: TableSpan | None
     """None where the source has no low-dimensional data."""
     faults: tuple[EpisodeFault, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -69,7 +81,11 @@ class Source(Protocol):
     """The word after ``--src``."""
     root: Path
     cameras: dict[str, str]
-    """Camera -> the source's own key, sorted by camera."""
+    """Camera -> the source's own key of its RGB image, sorted by camera."""
+    modalities: dict[str, dict[str, str]]
+    """Further modalities that the source has: image -> the source's own key, sorted by image."""
+    depth: DepthScale | None
+    """What depth codes mean; None where there is no depth."""
     episodes: list[Episode]
     """Sorted by ``episode_index``, which is unique."""
     state_layout: str
@@ -80,3 +96,13 @@ class Source(Protocol):
     def metadata_files(self, episodes: Iterable[Episode]) -> list[str]:
         """Returns what training needs of the source's metadata, as paths relative to the root."""
         ...
+
+
+def with_images(episode: Episode, images: Collection[str]) -> Episode:
+    """Returns an episode as if it had no other images, and no faults of others."""
+    faults = tuple(f for f in episode.faults or () if f.camera is None or f.camera in images)
+    return msgspec.structs.replace(
+        episode,
+        videos={image: span for image, span in episode.videos.items() if image in images},
+        faults=faults or msgspec.UNSET,
+    )

@@ -21,7 +21,13 @@ from predecode.sources.episode import Episode, TableSpan, VideoSpan
 from train_shards.errors import UserError
 from train_shards.format import check_relative_path
 
-__all__ = ["Task", "episode_files", "episodes_of", "read_rows_of_episodes"]
+__all__ = [
+    "Task",
+    "episode_files",
+    "episodes_of",
+    "keys_with_places",
+    "read_rows_of_episodes",
+]
 
 _TOLERANCE = Fraction(1, 10)
 """Of a frame, between a time and the frame that it means; times are sums of float64."""
@@ -52,6 +58,23 @@ class _Place(NamedTuple):
 def episode_files(root: Path) -> list[str]:
     """Returns the paths of the episodes' tables, relative to the root, sorted."""
     return sorted(p.relative_to(root).as_posix() for p in root.glob("meta/episodes/*/*.parquet"))
+
+
+def keys_with_places(root: Path) -> set[str]:
+    """Returns the video keys of which ``meta/episodes`` says where their pictures are.
+
+    Raises:
+        UserError: a file cannot be read.
+
+    Cost: reads the first file's schema; one writer made them all.
+    """
+    for path in episode_files(root)[:1]:
+        try:
+            names = pq.read_schema(root / path).names
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{root}/{path}: not a parquet file: {error}") from error
+        return {name.split("/")[1] for name in names if name.startswith("videos/")}
+    return set()
 
 
 def read_rows_of_episodes(

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from predecode.sources.episode import Episode, VideoSpan
+from train_shards.depth import DepthScale
 from train_shards.errors import UserError
 
 __all__ = ["CAMERA", "VideosSource"]
@@ -26,6 +27,8 @@ class VideosSource:
         """
         self.root = root
         self.cameras = {CAMERA: CAMERA}
+        self.modalities: dict[str, dict[str, str]] = {}
+        self.depth: DepthScale | None = None
         self.task_names: dict[str, int] = {}
         paths = sorted(
             path.relative_to(root).as_posix()

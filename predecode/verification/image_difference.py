@@ -1,5 +1,7 @@
 """How far stored images are from fresh ones: figures that add up over images, shards and nodes."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +29,13 @@ class ImageDifference(msgspec.Struct, kw_only=True):
     worst_ssim: float = 1.0
     worst: list[ImageFigures] = []
 
-    def measure(
-        self, key: str, stored: NDArray[np.uint8], fresh: NDArray[np.uint8]
-    ) -> ImageFigures:
+    def measure(self, key: str, stored: NDArray[Any], fresh: NDArray[Any]) -> ImageFigures:
         """Adds one image and returns its own figures.
 
         Args:
             key: of its sample.
-            stored: ``(h, w, 3)`` uint8 RGB.
+            stored: ``(h, w, 3)`` uint8 RGB; ``(h, w)`` codes or ids, which are equal or not: any
+                difference counts as 255, and the share of equal ones stands for the SSIM.
             fresh: of the same shape.
 
         Cost: 1.5 ms for 224 pixels, a tenth of it for equal images.
@@ -43,6 +44,11 @@ class ImageDifference(msgspec.Struct, kw_only=True):
         if np.array_equal(stored, fresh):
             figures = ImageFigures(key=key, psnr_db=EQUAL_PSNR_DB, ssim=1.0, largest=0, mean=0.0)
             counts, num_equal_pixels = np.array([stored.size]), num_pixels
+        elif stored.ndim == 2:
+            num_equal_pixels = int(np.count_nonzero(stored == fresh))
+            counts = np.zeros(_LEVELS, np.int64)
+            counts[0], counts[-1] = num_equal_pixels, num_pixels - num_equal_pixels
+            figures = _figures(key, counts, num_equal_pixels / num_pixels)
         else:
             difference = np.maximum(stored, fresh) - np.minimum(stored, fresh)  # no overflow
             counts = np.bincount(difference.ravel())
@@ -60,7 +66,7 @@ class ImageDifference(msgspec.Struct, kw_only=True):
                 sum_psnr_db=figures.psnr_db,
                 sum_ssim=figures.ssim,
                 worst_ssim=figures.ssim,
-                worst=[figures] if figures.largest else [],
+                worst=[figures] if figures.largest and stored.ndim == 3 else [],
             )
         )
         return figures

@@ -210,7 +210,8 @@ def _by_decoder(
 
 def _backends_job(job: VerifyJob, asked: Asked) -> BackendsJob:
     """The frames that a shard's job decodes again, by all decoders."""
-    frames: dict[int, list[int]] = {}
+    settings, frames = job.shard.settings, dict[int, list[int]]()
+    cameras = [camera for camera in settings.camera_names if settings.is_rgb(camera)]
     for samples in job.chosen(job.expected_samples()).values():
         for episode_index, frame in samples:
             frames.setdefault(episode_index, []).append(frame)
@@ -218,7 +219,7 @@ def _backends_job(job: VerifyJob, asked: Asked) -> BackendsJob:
         name=f"compare decoders on {job.shard.name}",
         root=job.shard.root,
         episodes=[
-            (planned, dict.fromkeys(job.shard.settings.camera_names, sorted(own)))
+            (planned, dict.fromkeys(cameras, sorted(own)))
             for planned in job.shard.episodes
             if (own := frames.get(planned.episode.episode_index))
         ],

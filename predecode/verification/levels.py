@@ -36,7 +36,6 @@ from predecode.verification.shard import ShardVerdict, verify_shard
 from predecode.verification.structure import check_bytes, check_output
 from predecode.verification.tables import TableVerdict, verify_table
 from predecode.video.backends import load_backend
-from train_shards.codec import is_lossless
 from train_shards.format import parse_key
 from train_shards.manifest import Manifest, load_manifest
 
@@ -245,7 +244,7 @@ def _frames(verdicts: Sequence[ShardVerdict], manifest: Manifest, asked: Asked) 
             chosen[reason] = chosen.get(reason, 0) + count
     return FramesLevel(
         backend=asked.backends[0],
-        is_lossless=is_lossless(settings.codec, settings.quality),
+        is_lossless=all(map(settings.is_lossless, settings.cameras)),
         min_psnr_db=asked.min_psnr_db,
         num_samples=sum(chosen.values()),
         chosen=chosen,

@@ -6,7 +6,6 @@ Owns what the parts of a shard's verification share: the job, the finding, the s
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +15,14 @@ import xxhash
 from numpy.typing import NDArray
 
 from predecode.errors import DataError, EpisodeError
-from predecode.images.resize import resize_with_pad
-from predecode.pipeline import ShardJob, decoded_pictures, frames_of
+from predecode.images.stored import pixel_format, stored_image
+from predecode.pipeline import ShardJob, decoded_pictures, frames_of, planned_ids
 from predecode.planning import PlannedEpisode, sample_order
 from predecode.verification.image_difference import ImageDifference
 from predecode.video.backends import load_backend
-from predecode.video.decoder import Decoder
 from predecode.video.kept_open import KeptOpen
-from predecode.video.packets import FrameTable
-from train_shards.codec import decode_image, is_lossless
-from train_shards.format import format_key, image_field
+from train_shards.format import format_key
+from train_shards.images import StoredImage, decode_stored
 from train_shards.ledger import decode_ledger
 from train_shards.manifest import ShardEntry
 
@@ -148,23 +145,26 @@ def fresh_pictures(
     planned: PlannedEpisode,
     camera: str,
     frames: list[int],
-    open_video: Callable[[Path, FrameTable], AbstractContextManager[Decoder]],
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yields ``(frame_index, picture)`` as it should be stored, decoded now.
+    videos: KeptOpen,
+) -> Iterator[tuple[int, StoredImage]]:
+    """Yields ``(frame_index, image)`` as it should be stored, decoded now.
 
     Raises:
         EpisodeError: the video does not hold what the plan says.
         InfraError: it is no longer the file that was planned.
     """
     if frames:
-        root, size = Path(job.shard.root), job.shard.settings.picture_size
-        for frame, picture in decoded_pictures(root, planned, camera, frames, open_video):
-            yield frame, resize_with_pad(picture, size)
+        root, settings = Path(job.shard.root), job.shard.settings
+        ids = planned_ids(root, planned, camera)
+        for frame, picture in decoded_pictures(
+            root, planned, camera, frames, videos, pixel_format(settings, camera)
+        ):
+            yield frame, stored_image(picture, settings, camera, ids)
 
 
 def both_pictures(
     job: VerifyJob, sample: tuple[int, int], camera: str
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+) -> tuple[StoredImage, StoredImage]:
     """Returns one sample's picture as stored and as decoded now, ``(h, w, 3)`` each.
 
     Raises:
@@ -173,8 +173,8 @@ def both_pictures(
     """
     episode_index, frame = sample
     planned = next(p for p in job.shard.episodes if p.episode.episode_index == episode_index)
-    open_video = load_backend(job.backend, job.pythons)
-    ((_, fresh),) = fresh_pictures(job, planned, camera, [frame], open_video)
+    with KeptOpen(load_backend(job.backend, job.pythons), 1) as videos:
+        ((_, fresh),) = fresh_pictures(job, planned, camera, [frame], videos)
     settings, entry = job.shard.settings, job.entry
     ledger = (Path(job.shard.out) / entry.ledger).read_bytes()
     rows = decode_ledger(ledger, len(settings.fields), len(settings.cameras), where=entry.ledger)
@@ -185,15 +185,15 @@ def both_pictures(
 
 def stored_picture(
     job: VerifyJob, descriptor: int, row: np.void, camera: str, shape: tuple[int, int]
-) -> NDArray[np.uint8]:
-    """Returns a picture ``(h, w, 3)`` of the open shard, by the row of its ledger.
+) -> StoredImage:
+    """Returns an image ``(h, w, …)`` of the open shard, by the row of its ledger.
 
     Raises:
         DataError: its bytes are no picture of this shape.
     """
     settings = job.shard.settings
-    member = settings.fields.index(image_field(camera, settings.codec))
-    return decode_image(member_bytes(descriptor, row, member), settings.codec, shape)
+    member = settings.fields.index(settings.field_of(camera))
+    return decode_stored(member_bytes(descriptor, row, member), settings, camera, shape)
 
 
 def member_bytes(descriptor: int, row: np.void, member: int) -> bytes:
@@ -207,7 +207,7 @@ def _compare(
     descriptor: int,
     row: np.void,
     camera: str,
-    fresh: NDArray[np.uint8],
+    fresh: StoredImage,
     difference: ImageDifference,
 ) -> None:
     job, settings = shard.job, shard.job.shard.settings
@@ -223,10 +223,10 @@ def _compare(
     try:
         stored = stored_picture(job, descriptor, row, camera, fresh.shape[:2])
     except DataError as error:
-        shard.found("picture", key, f"{camera}: a {settings.codec} picture", error)
+        shard.found("picture", key, f"{camera}: a picture in {settings.field_of(camera)}", error)
         return
     figures = difference.measure(key, stored, fresh)
-    if figures.largest and is_lossless(settings.codec, settings.quality):
+    if figures.largest and settings.is_lossless(camera):
         shard.found(
             "pixels", key, f"{camera}: equal pixels", f"a difference of up to {figures.largest}"
         )

@@ -5,7 +5,7 @@ texts, pictures, as training would see them.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from predecode.verification.image_difference import ImageDifference
 from predecode.verification.report import Finding, capped
 from train_shards.b1k_state import SOURCE_STATE_DIM, policy_state
 from train_shards.codec import is_lossless
-from train_shards.dataset import IMAGE_KEY, ShardDataset
+from train_shards.dataset import ShardDataset
 from train_shards.format import format_key
 from train_shards.manifest import Settings
 
@@ -105,6 +105,7 @@ def _open(job: SamplesJob) -> tuple[ShardDataset, OnlineDataset]:
         backend_python=job.pythons,
         size=job.settings.size,
         stride=job.settings.stride,
+        modalities=sorted({job.settings.modality_of(image) for image in job.settings.cameras}),
         only={episode_index for episode_index, _ in job.samples},
         cameras=job.settings.camera_names,
         delta_timestamps=deltas_s,
@@ -120,8 +121,8 @@ def _items(
     return list(zip(stored, fresh, strict=True))
 
 
-def trainer_view(item: dict[str, Any]) -> dict[str, Any]:
-    """Returns an item as the policy gets it.
+def trainer_view(item: dict[str, Any], pictures: Collection[str]) -> dict[str, Any]:
+    """Returns an item as the policy gets it; ``pictures`` are the keys of its RGB images.
 
     State of 256 numbers as the policy's 23; pictures as uint8 ``(224, 224, 3)``; the action chunk
     and its pad mask; the prompt; everything else as it is. ``sample_index`` is left out: it counts
@@ -133,9 +134,8 @@ def trainer_view(item: dict[str, Any]) -> dict[str, Any]:
     state = view.get(_STATE)
     if state is not None and state.shape == (SOURCE_STATE_DIM,):
         view[_STATE] = policy_state(state)
-    for name, value in view.items():
-        if name.startswith(IMAGE_KEY):
-            view[name] = resize_with_pad(value, TRAINER_SIZE)
+    for name in pictures:
+        view[name] = resize_with_pad(view[name], TRAINER_SIZE)
     view["prompt"] = view.pop("task")
     return view
 
@@ -144,18 +144,20 @@ def _compare(
     job: SamplesJob, stored: dict[str, Any], fresh: dict[str, Any], verdict: SamplesVerdict
 ) -> None:
     key = format_key(int(fresh["episode_index"]), int(fresh["frame_index"]))
-    left, right = trainer_view(stored), trainer_view(fresh)
+    settings = job.settings
+    pictures = {settings.item_key(i) for i in settings.cameras if settings.is_rgb(i)}
+    left, right = trainer_view(stored, pictures), trainer_view(fresh, pictures)
     verdict.num_samples += 1
     for name in sorted({*left, *right}):
         ours, theirs = left.get(name), right.get(name)
-        if name.startswith(IMAGE_KEY) and ours is not None and theirs is not None:
+        if name in pictures and ours is not None and theirs is not None:
             problem = _image_problem(job, ours, theirs)
         else:
             problem = None if _is_same(ours, theirs) else _shown(ours)
         if problem is None:
             verdict.equal[name] = verdict.equal.get(name, 0) + 1
         else:
-            expected = "as on line" if name.startswith(IMAGE_KEY) else _shown(theirs)
+            expected = "as on line" if name in pictures else _shown(theirs)
             verdict.findings.append(_finding(job, key, f"{name} {expected}", problem))
 
 

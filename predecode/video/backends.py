@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from predecode.errors import UserError
 from predecode.video import pyav, video_reader
-from predecode.video.decoder import Decoder
+from predecode.video.decoder import RGB, Decoder
 from predecode.video.packets import FrameTable
 from predecode.video.probe import library_versions
 from predecode.video.pyav import PyavDecoder
@@ -27,6 +27,7 @@ __all__ = [
     "choose_backend",
     "choose_backends",
     "load_backend",
+    "open_in_format",
     "parse_backend_python",
 ]
 
@@ -129,6 +130,21 @@ def load_backend(name: str, pythons: Mapping[str, str] | None = None) -> OpenDec
         advice = _HELP_TORCHCODEC if name == "torchcodec" else _HELP_VIDEO_READER
         raise UserError(f"decoder {name!r}: cannot be loaded: {reason}. {advice}") from error
     return PyavDecoder
+
+
+def open_in_format(
+    open_video: OpenDecoder, path: Path, table: FrameTable, pixel_format: str
+) -> Decoder:
+    """Returns an open video: by the decoder asked for, or by PyAV where codes are wanted.
+
+    Of the three PyAV alone gives integer codes; BEHAVIOR-1K's own readers take it for depth, too.
+
+    Raises:
+        MediaError: as the decoder's class.
+    """
+    if pixel_format == RGB:
+        return open_video(path, table)
+    return PyavDecoder(path, table, pixel_format)
 
 
 def backend_versions(

@@ -171,9 +171,9 @@ class _FrameKeeper(PyavDecoder):
 
     frame: VideoFrame
 
-    def _rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
+    def _pixels(self, frame: VideoFrame) -> NDArray[np.uint8]:
         self.frame = frame
-        return super()._rgb(frame)
+        return super()._pixels(frame)
 
 
 def _frames_around(path: Path, table: FrameTable, rank: int) -> dict[int, VideoFrame]:

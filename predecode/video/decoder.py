@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from predecode.errors import MediaError
 from predecode.video.packets import FrameTable, read_frame_table
 
-__all__ = ["Decoder", "SequentialDecoder", "rank_at"]
+__all__ = ["RGB", "Decoder", "Picture", "SequentialDecoder", "rank_at"]
+
+RGB = "rgb24"
+"""libav's name of the pixels that every decoder gives unless another format is asked for."""
+Picture: TypeAlias = NDArray[Any]
+"""``(H, W, 3)`` uint8 RGB, or ``(H, W)`` uint16 codes."""
 
 F = TypeVar("F")
 
@@ -52,12 +57,13 @@ class Decoder(ABC):
         """The frame table whose ranks ``pictures`` takes."""
         return self._table
 
-    def pictures(self, ranks: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def pictures(self, ranks: Sequence[int]) -> Iterator[tuple[int, Picture]]:
         """Yield ``(rank, picture)`` for each rank, in order.
 
         A picture is ``(H, W, 3)`` uint8 RGB, of the table's height and width, by the library's own
-        colour conversion. Pixels of a row are adjacent, rows need not be. It is to be read only,
-        and is valid until the next step of the iteration: copy it to keep it.
+        colour conversion; PyAV also gives codes, ``(H, W)`` uint16. Pixels of a row are adjacent,
+        rows need not be. It is to be read only, and is valid until the next step of the iteration:
+        copy it to keep it.
 
         Args:
             ranks: Positions in ``table.pts``, strictly ascending.
@@ -96,13 +102,13 @@ class Decoder(ABC):
         """Close the file."""
         self.close()
 
-    def _open_picture(self, rank: int) -> NDArray[np.uint8]:
+    def _open_picture(self, rank: int) -> Picture:
         if self._is_closed:
             raise ValueError(f"decoder of {self._path.name} is closed")
         return self._picture(rank)
 
     @abstractmethod
-    def _picture(self, rank: int) -> NDArray[np.uint8]:
+    def _picture(self, rank: int) -> Picture:
         """Return the picture of one rank, proven by its pts and of the table's size."""
 
     def _name(self, pts: int | None) -> str:
@@ -145,16 +151,16 @@ class SequentialDecoder(Decoder, Generic[F]):
         """Yield ``(rank, frame)`` of the ``key``-th keyframe and of each picture shown after it."""
 
     @abstractmethod
-    def _rgb(self, frame: F) -> NDArray[np.uint8]:
-        """Return ``(H, W, 3)`` uint8 RGB of a decoded picture."""
+    def _pixels(self, frame: F) -> Picture:
+        """Return the pixels of a decoded picture, as ``pictures`` says."""
 
-    def _picture(self, rank: int) -> NDArray[np.uint8]:
+    def _picture(self, rank: int) -> Picture:
         frames = self._frames_before(rank)
         self._frames = None  # If the picture does not come, the next one needs a fresh start.
         for decoded, frame in frames:
             if decoded == rank:
                 self._frames, self._rank = frames, rank
-                return self._rgb(frame)
+                return self._pixels(frame)
         raise self._missing(rank, "end of the stream")
 
     def _frames_before(self, wanted: int) -> Iterator[tuple[int, F]]:

@@ -1,13 +1,14 @@
 """Decoders that stay open from one episode to the next of the same file."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from predecode.video.decoder import Decoder
+from predecode.video.backends import OpenDecoder, open_in_format
+from predecode.video.decoder import RGB, Decoder
 from predecode.video.packets import FrameTable
 
 __all__ = ["KeptOpen"]
@@ -19,7 +20,7 @@ class KeptOpen:
     A context manager that closes them all. Not for several threads.
     """
 
-    def __init__(self, open_video: Callable[[Path, FrameTable], Decoder], num_open: int) -> None:
+    def __init__(self, open_video: OpenDecoder, num_open: int) -> None:
         """Opens nothing yet.
 
         Args:
@@ -27,17 +28,20 @@ class KeptOpen:
             num_open: most files that stay open.
         """
         self._open_video, self._num_open = open_video, num_open
-        self._decoders: OrderedDict[tuple[Path, int, str], Decoder] = OrderedDict()
+        self._decoders: OrderedDict[tuple[Path, int, str, str], Decoder] = OrderedDict()
 
     @contextmanager
-    def __call__(self, path: Path, table: FrameTable) -> Iterator[Decoder]:
+    def __call__(self, path: Path, table: FrameTable, pixel_format: str = RGB) -> Iterator[Decoder]:
         """Hands out the file's decoder; it stays open unless the block ends by an exception.
 
         Raises:
             MediaError: as the decoder's class.
         """
-        key = (path, table.stream_index, table.digest)  # another table is another file
-        decoder = self._decoders.pop(key, None) or self._open_video(path, table)
+        # Another table is another file.
+        key = (path, table.stream_index, table.digest, pixel_format)
+        decoder = self._decoders.pop(key, None)
+        if decoder is None:
+            decoder = open_in_format(self._open_video, path, table, pixel_format)
         is_whole = False
         try:
             yield decoder

@@ -1,5 +1,7 @@
 """The built-in probe picture: the same YUV bytes on every node, through libswscale."""
 
+from typing import Any
+
 import av
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +11,10 @@ __all__ = ["library_versions", "probe_picture"]
 _EDGE_PX = 480
 
 
-def probe_picture() -> NDArray[np.uint8]:
+def probe_picture(pixel_format: str = "rgb24") -> NDArray[Any]:
     """Returns ``(480, 480, 3)`` uint8 RGB, made from fixed yuv420p planes as a decoder would.
+
+    Another format gives ``(480, 480)`` uint16 codes, made from the planes in 10 bits.
 
     libswscale's code without SIMD differs from its SIMD code on a third of the values, so a node
     of another kind shows here and not in the data.
@@ -20,8 +24,12 @@ def probe_picture() -> NDArray[np.uint8]:
     values = np.arange(rows * _EDGE_PX, dtype=np.uint64)
     values = (values * np.uint64(2654435761) >> np.uint64(9)) ^ (values // np.uint64(97))
     planes = (values % np.uint64(256)).astype(np.uint8).reshape(rows, _EDGE_PX)
-    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-    return frame.to_ndarray(format="rgb24", threads=1).astype(np.uint8, copy=False)
+    if pixel_format == "rgb24":
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+    else:
+        frame = av.VideoFrame.from_ndarray(planes.astype(np.uint16) * 4, format="yuv420p10le")
+    picture: NDArray[Any] = frame.to_ndarray(format=pixel_format, threads=1)
+    return picture
 
 
 def library_versions() -> dict[str, str]:

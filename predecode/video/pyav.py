@@ -16,11 +16,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from predecode.errors import MediaError
 from predecode.video.container import demux, open_video
-from predecode.video.decoder import SequentialDecoder
+from predecode.video.decoder import RGB, Picture, SequentialDecoder
 from predecode.video.packets import FrameTable
 
 __all__ = ["CONVERSION", "PyavDecoder"]
@@ -55,15 +54,22 @@ _Frames: TypeAlias = Iterator[tuple[int, VideoFrame]]
 class PyavDecoder(SequentialDecoder[VideoFrame]):
     """A ``Decoder`` on PyAV.
 
-    The pixels are those of ``VideoFrame.to_ndarray(format="rgb24")``, in read-only views. A picture
-    that is damaged, as far as libav notices, is an error too.
+    The pixels are those of ``VideoFrame.to_ndarray`` in the same format, in read-only views. A
+    picture that is damaged, as far as libav notices, is an error too.
     """
 
     backend = "pyav"
 
-    def __init__(self, path: Path, table: FrameTable | None = None) -> None:
-        """Opens the file, as ``Decoder`` says."""
+    def __init__(
+        self, path: Path, table: FrameTable | None = None, pixel_format: str = RGB
+    ) -> None:
+        """Opens the file, as ``Decoder`` says.
+
+        ``pixel_format`` is ``rgb24``, or one of grey in 16 bits, ``gray16le`` or ``gray12le``:
+        pictures are then ``(H, W)`` uint16.
+        """
         super().__init__(path, table)
+        self._pixel_format = pixel_format
         self._reformatter = VideoReformatter()
         self._file = ExitStack()
         self._open()
@@ -161,24 +167,27 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
         self._check_size(self._name(frame.pts), frame.width, frame.height)
         return rank
 
-    def _rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """Return ``(H, W, 3)`` uint8 RGB, a read-only view of libav's own buffer.
+    def _pixels(self, frame: VideoFrame) -> Picture:
+        """Return ``(H, W, 3)`` uint8 RGB or ``(H, W)`` uint16, a read-only view of libav's buffer.
 
         Neither ``accurate_rnd`` nor ``bitexact``: they move pixels away from what on-line readers
         get (39 % of the values, by up to 194).
         """
         try:
-            rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
+            converted = self._reformatter.reformat(frame, format=self._pixel_format, threads=1)
         except av.FFmpegError as e:
-            at = self._name(frame.pts)
-            raise MediaError(f"{at} has no RGB", self._table.pix_fmt, str(e.strerror)) from e
-        plane = rgb.planes[0]
-        # Rows stand line_size bytes apart, which may be more than 3 * W.
-        picture: NDArray[np.uint8] = np.ndarray(
-            (rgb.height, rgb.width, 3),
-            np.uint8,
+            at, wanted = self._name(frame.pts), self._pixel_format
+            raise MediaError(f"{at} has no {wanted}", self._table.pix_fmt, str(e.strerror)) from e
+        plane = converted.planes[0]
+        # Rows stand line_size bytes apart, which may be more than the pixels of one.
+        dtype, shape, strides = (
+            (np.uint8, (3,), (3, 1)) if self._pixel_format == RGB else (np.uint16, (), (2,))
+        )
+        picture: Picture = np.ndarray(
+            (converted.height, converted.width, *shape),
+            dtype,
             buffer=memoryview(plane),
-            strides=(plane.line_size, 3, 1),
+            strides=(plane.line_size, *strides),
         )
         picture.flags.writeable = False
         return picture

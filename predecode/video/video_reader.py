@@ -256,7 +256,7 @@ class VideoReaderDecoder(SequentialDecoder[int]):
             )
         return rank
 
-    def _rgb(self, frame: int) -> NDArray[np.uint8]:
+    def _pixels(self, frame: int) -> NDArray[np.uint8]:
         answer, pixels = self._ask("pixels")
         height, width = answer["height"], answer["width"]
         self._check_size(self._name(int(self._table.pts[frame])), width, height)

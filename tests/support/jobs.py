@@ -29,6 +29,7 @@ from train_shards.manifest import load_manifest
 
 DEFAULTS: dict[str, Any] = {
     "cameras": None,
+    "modalities": "rgb",
     "size": "224",
     "codec": "jpeg",
     "quality": None,

@@ -10,6 +10,7 @@ import pytest
 from predecode.config import DEFAULT_SHARD_SIZE, PIECE_FRAMES, make_settings, settings_difference
 from predecode.sources.episode import Episode, TableSpan
 from tests.support.stored import settings_of
+from train_shards.depth import SCALE_2025, DepthScale
 from train_shards.errors import UserError
 from train_shards.manifest import Settings
 
@@ -21,6 +22,11 @@ class Demos:
         self.kind = "b1k"
         self.root = Path("/data")
         self.cameras = cameras or {"head": "rgb.h", "left_wrist": "rgb.l", "right_wrist": "rgb.r"}
+        self.modalities = {
+            "depth": {"head_depth": "depth.h", "left_wrist_depth": "depth.l"},
+            "seg_instance_id": {"head_seg": "seg.h"},
+        }
+        self.depth: DepthScale | None = SCALE_2025
         self.state_layout = "b1k-2025-256"
         self.task_names: dict[str, int] = {}
         self.episodes = [
@@ -42,6 +48,7 @@ class Demos:
 
 WORDS: dict[str, Any] = {
     "cameras": None,
+    "modalities": "rgb",
     "size": "224",
     "codec": "jpeg",
     "quality": None,
@@ -118,6 +125,32 @@ def test_cameras_are_chosen_once_and_sorted() -> None:
     assert list(made.cameras.items()) == [("head", "rgb.h"), ("right_wrist", "rgb.r")]
 
 
+def test_a_camera_is_stored_in_every_modality_asked_for() -> None:
+    made = settings(cameras="head", modalities="seg_instance_id, rgb,depth")
+    assert list(made.cameras.items()) == [
+        ("head", "rgb.h"), ("head_depth", "depth.h"), ("head_seg", "seg.h"),
+    ]  # fmt: skip
+    assert made.modalities == {"head_depth": "depth", "head_seg": "seg_instance_id"}
+    assert made.depth == SCALE_2025
+    assert made.fields == ("head.jpg", "head_depth.npz", "head_seg.npz", "json")
+    assert [made.item_key(image) for image in made.cameras] == [
+        "observation.images.rgb.head",
+        "observation.images.depth.head",
+        "observation.images.seg_instance_id.head",
+    ]
+
+
+def test_a_modality_that_some_cameras_have_is_stored_of_those() -> None:
+    made = settings(modalities="depth")
+    assert list(made.cameras) == ["head_depth", "left_wrist_depth"]
+    assert settings(modalities="seg_instance_id").depth is msgspec.UNSET
+
+
+def test_rgb_alone_leaves_no_trace_of_modalities() -> None:
+    stored = msgspec.json.decode(msgspec.json.encode(settings()))
+    assert not {"modalities", "depth"} & set(stored)
+
+
 def test_a_name_of_one_s_own() -> None:
     assert settings(name="radio-2025").name == "radio-2025"
 
@@ -127,6 +160,12 @@ def test_a_name_of_one_s_own() -> None:
     [
         ({"codec": "avif"}, "--codec avif: expected one of jpeg, png, webp, raw"),
         ({"layout": "random"}, "--layout random: expected one of mixed, episode"),
+        ({"modalities": "rgb,dept"}, r"--modalities dept: .*Did you mean 'depth'\?"),
+        ({"cameras": "haed"}, r"--cameras haed: .*Did you mean 'head'\?"),
+        (
+            {"modalities": "seg_instance_id", "cameras": "left_wrist"},
+            "--cameras left_wrist: expected one of head",
+        ),
         ({"stride": 0}, "--stride 0: expected 1 or more"),
         (
             {"shard_size": 255},

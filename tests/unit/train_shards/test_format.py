@@ -29,8 +29,8 @@ from train_shards.format import (
 IDS = st.tuples(st.integers(0, 10**8 - 1), st.integers(0, 10**6 - 1))
 
 
-def test_the_names_of_format_1_1() -> None:
-    assert (FORMAT_MAJOR, FORMAT_MINOR) == (1, 1)
+def test_the_names_of_format_1_2() -> None:
+    assert (FORMAT_MAJOR, FORMAT_MINOR) == (1, 2)
     assert format_key(10041, 310) == "ep00010041_f000310"
     assert format_key(0, 0) == "ep00000000_f000000"
     assert shard_name("b1k", "val", 17) == "b1k-val-000017"
@@ -45,12 +45,12 @@ def test_the_names_of_format_1_1() -> None:
 
 
 def test_fields_stand_sorted_whatever_the_order_of_the_cameras() -> None:
-    cameras = ("right_wrist", "head")
     assert image_field("head", "raw") == "head.npy"
-    assert sample_fields(cameras, "webp", embed_lowdim=False) == (
-        "head.webp", "json", "right_wrist.webp",
+    images = ("right_wrist.webp", "head_depth.npz", "head.webp")
+    assert sample_fields(images, embed_lowdim=False) == (
+        "head.webp", "head_depth.npz", "json", "right_wrist.webp",
     )  # fmt: skip
-    assert sample_fields(cameras, "jpeg", embed_lowdim=True) == (
+    assert sample_fields(["right_wrist.jpg", "head.jpg"], embed_lowdim=True) == (
         "action.npy", "head.jpg", "json", "right_wrist.jpg", "state.npy",
     )  # fmt: skip
 

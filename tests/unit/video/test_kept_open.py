@@ -16,7 +16,7 @@ A, B, C = Path("a.mp4"), Path("b.mp4"), Path("c.mp4")
 class Counted(Decoder):
     log: list[str]
 
-    def __init__(self, path: Path, table: FrameTable) -> None:
+    def __init__(self, path: Path, table: FrameTable | None = None) -> None:
         super().__init__(path, table)
         self.log.append(f"open {path.stem}")
 

@@ -355,3 +355,32 @@ def test_nothing_stays_open(media: MakeMedia, tmp_path: Path) -> None:
         with pytest.raises(MediaError):
             read_frame_table(NASA_MP4 if NASA_MP4.exists() else damaged, 9)
     assert num_open() == before
+
+
+# 12 pictures of 16-bit codes 0 to 16383, as the depth of BEHAVIOR-1K's 2025 edition was written.
+DEPTH_2025 = (
+    "ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "gray16le", "-video_size",
+    f"{WIDTH_PX}x{HEIGHT_PX}", "-r", "30", "-i", "-", "-pix_fmt", "yuv420p10le", "-c:v", "libx265",
+    "-x265-params", "lossless=1:keyint=5:log-level=none",
+)  # fmt: skip
+
+
+def test_codes_are_the_lumas_of_the_ffmpeg_command_line_in_full_range(tmp_path: Path) -> None:
+    path = tmp_path / "depth.mp4"
+    codes = np.arange(12 * HEIGHT_PX * WIDTH_PX) * 7919 % 2**14
+    pictures = codes.astype("<u2").reshape(12, -1)
+    subprocess.run([*DEPTH_2025, str(path)], input=pictures.tobytes(), check=True)
+    words = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "yuv420p10le"]
+    raw = subprocess.run([*words, "-"], capture_output=True, check=True).stdout
+    num_lumas = HEIGHT_PX * WIDTH_PX
+    lumas = np.frombuffer(raw, "<u2").reshape(12, -1)[:, :num_lumas].astype(np.float64)
+    assert lumas.min() == 64
+    assert lumas.max() in (283, 284)  # releases of the command line round differently
+    # ITU-R BT.2100: 876 steps from black, 64, to white in 10 bits; 65,535 in full range.
+    expected = np.rint((lumas - 64) / 876 * 65535).reshape(12, HEIGHT_PX, WIDTH_PX)
+    with PyavDecoder(path, pixel_format="gray16le") as decoder:
+        got = {rank: picture.copy() for rank, picture in decoder.pictures([0, 3, 4, 5, 11])}
+    for rank, picture in got.items():
+        assert picture.dtype == np.uint16
+        assert np.abs(picture - expected[rank]).max() <= 1
+        assert np.abs(picture - expected[rank - 1]).max() > 1000

@@ -20,7 +20,7 @@ from predecode.cluster import InProcess
 from predecode.errors import InfraError, MediaError, UserError
 from predecode.planning import PlannedEpisode
 from predecode.source_check import check_episode
-from predecode.sources.episode import Episode, VideoSpan
+from predecode.sources.episode import Episode, VideoSpan, with_images
 from predecode.sources.registry import open_source
 from predecode.verification import backends
 from predecode.verification.agreement import Agreement, Reason
@@ -102,8 +102,9 @@ def compared(jobs: Sequence[BackendsJob]) -> tuple[Backends, list[Finding], int]
 def test_all_decoders_agree_on_the_sample_to_the_bit(b1k_root: Path) -> None:
     require("video_reader")
     source = open_source("b1k", b1k_root)
-    chosen = [e for e in source.episodes if e.episode_index in (10, 490040)]
-    episodes = [as_planned(source.root, e, tuple(source.cameras)) for e in chosen]
+    cameras = tuple(source.cameras)
+    chosen = [with_images(e, cameras) for e in source.episodes if e.episode_index in (10, 490040)]
+    episodes = [as_planned(source.root, episode, cameras) for episode in chosen]
     level, findings, num_told = compared([job_of(source.root, [e]) for e in episodes])
     assert num_told == 3 * (120 + 90)
     assert findings == []
