@@ -11,7 +11,7 @@ from predecode.sources.sample import make_sample
 from tests.support.jobs import run_here
 from train_shards.format import FORMAT_MAJOR, FORMAT_MINOR
 
-EPISODE = 490040
+EPISODE = 10
 HERE = Path(__file__).parent
 
 
@@ -20,8 +20,11 @@ def main() -> None:
     shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "b1k"
-        make_sample(root, episode_indices=[EPISODE], modalities=("rgb",))
-        run_here(root, out, size="64", stride=30, quality=85, embed_lowdim=True)
+        make_sample(root, episode_indices=[EPISODE])
+        run_here(
+            root, out, modalities="rgb,depth,seg_instance_id", size="64", stride=40, quality=85,
+            embed_lowdim=True,
+        )  # fmt: skip
         plan = out / ".predecode/plan-000000.json"
         plan.write_text(plan.read_text().replace(str(root), "/source"))
     shutil.rmtree(out / "meta")
