@@ -25,6 +25,7 @@ from predecode.errors import (
 if TYPE_CHECKING:
     from predecode.cluster import Cluster
     from predecode.job import Outcome, Work
+    from predecode.sources.episode import Source
 
 __all__ = ["app", "main"]
 
@@ -72,17 +73,33 @@ def sample(
         bool, typer.Option("--full-size", help="Pictures of 720 and 480 pixels (default: small).")
     ] = False,
     edition: Annotated[
-        str, typer.Option(help="2025: a file an episode. 2026: files of several episodes, RGB.")
+        str,
+        typer.Option(
+            help="2025: a file an episode. 2026: files of several episodes, RGB. "
+            "rft: rollouts in the layout of 2025, RGB."
+        ),
     ] = "2025",
+    damaged: Annotated[
+        bool,
+        typer.Option("--damaged", help="Short RGB episodes of 2025 or 2026, nearly all at fault."),
+    ] = False,
 ) -> None:
     """Make a small data set in the layout of BEHAVIOR-1K to try things on."""
     from predecode.sources.sample import make_sample
     from predecode.sources.sample_2026 import make_sample_2026
+    from predecode.sources.sample_damage import damage_lines
+    from predecode.sources.sample_damaged import make_damaged_sample
+    from predecode.sources.sample_rft import make_sample_rft
 
-    makers = {"2025": make_sample, "2026": make_sample_2026}
+    makers = {"2025": make_sample, "2026": make_sample_2026, "rft": make_sample_rft}
     if edition not in makers:
-        raise UserError(f"--edition {edition}: expected 2025 or 2026.")
-    made = makers[edition](out, full_size=full_size)
+        raise UserError(f"--edition {edition}: expected one of {', '.join(makers)}.")
+    if damaged:
+        made, cases = make_damaged_sample(out, edition=edition, full_size=full_size)
+        for line in damage_lines(cases):
+            print(line)
+    else:
+        made = makers[edition](out, full_size=full_size)
     print(
         f"{made.root}: {made.num_episodes} episodes, {made.num_frames:,} frames, "
         f"{made.num_bytes / 1e6:.1f} MB. Next: predecode run --src b1k --root {out} --out shards/"
@@ -182,7 +199,7 @@ def run(
             overwrite=overwrite,
             work=_isolated(hang_limit_s, memory_limit_mb),
         )
-    _finish(out, outcome, max_failures)
+    _finish(out, source, outcome, max_failures)
 
 
 @app.command()
@@ -223,7 +240,7 @@ def retry(
             work=_isolated(hang_limit_s, memory_limit_mb),
             backend=backend,
         )
-    _finish(out, outcome, max_failures)
+    _finish(out, source, outcome, max_failures)
 
 
 @app.command()
@@ -386,10 +403,11 @@ def _parse_ids(text: str) -> set[int]:
         raise UserError(f"--episodes {text}: expected ids, such as 00490010,00490020.") from None
 
 
-def _finish(out: Path, outcome: "Outcome", max_failures: int) -> None:
+def _finish(out: Path, source: "Source", outcome: "Outcome", max_failures: int) -> None:
     """Prints the summary; ends with 1 when more is missing than allowed."""
     from predecode.manifest import retry_command
     from predecode.progress import format_bytes
+    from predecode.survey.copied import annotations_line
 
     manifest, totals = outcome.manifest, outcome.manifest.totals
     if not outcome.num_new_images:
@@ -405,6 +423,8 @@ def _finish(out: Path, outcome: "Outcome", max_failures: int) -> None:
         _say(f"quarantined: {fault}. After repair: {retry_command(out, fault)}")
     if len(faults) > _MOST_LINES:
         _say(f"… {len(faults)} in all, see {out}/.predecode/quarantine.jsonl")
+    if line := annotations_line(out, source, outcome.new_episodes):
+        _say(line)
     if len(faults) > max_failures:
         raise typer.Exit(EXIT_INCOMPLETE)
 

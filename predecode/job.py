@@ -47,6 +47,8 @@ class Outcome(NamedTuple):
     """Missing episodes and why."""
     num_new_images: int
     """Images that this call stored; 0 when there was nothing to do."""
+    new_episodes: Sequence[Episode] = ()
+    """Those whose metadata this call copied for the first time: of the generations it published."""
 
 
 def run_job(
@@ -168,7 +170,13 @@ def _complete(
     manifest = publish(out, finished, old)
     # A task of an earlier call that was still dying when this one began may have left a file.
     shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
-    return Outcome(manifest, faults_of(finished), num_new_images)
+    return Outcome(manifest, faults_of(finished), num_new_images, _new_episodes(old, plans))
+
+
+def _new_episodes(old: Manifest | None, plans: list[Plan]) -> list[Episode]:
+    published = {generation.plan_digest for generation in old.generations} if old else set()
+    new = [plan for plan in plans if plan.digest not in published]
+    return [planned.episode for plan in new for planned in plan.episodes]
 
 
 def _plan(

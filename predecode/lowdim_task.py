@@ -101,10 +101,15 @@ def _joined(schema: pa.Schema, table: pa.Table, planned: PlannedEpisode) -> pa.S
         return pa.unify_schemas([schema, table.schema])
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         episode = planned.episode
+        clashing = [
+            field.name
+            for field in table.schema
+            if field.name in schema.names and field.type != schema.field(field.name).type
+        ]
         raise episode_error(
             episode.episode_index,
             episode.table.path if episode.table else "",
             "columns of other types than those of its task's other episodes",
-            schema,
-            error,
+            ", ".join(f"{name} {schema.field(name).type}" for name in clashing),
+            ", ".join(f"{name} {table.schema.field(name).type}" for name in clashing),
         ) from error

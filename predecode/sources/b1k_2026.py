@@ -35,7 +35,7 @@ _KEYS = {"rgb": "observation.rgb.", "depth": "observation.depth_linear."}
 _TRAINING_METADATA = (
     "meta/info.json", "meta/tasks.jsonl", "meta/tasks.parquet", "meta/stats.json",
 )  # fmt: skip
-_ANNOTATION = "annotation_path"
+_ANNOTATION, _RAW_ID = "annotation_path", "raw_episode_id"
 
 
 class B1k2026Source:
@@ -54,7 +54,7 @@ class B1k2026Source:
         Raises:
             UserError: metadata missing or not of this edition.
         """
-        self.root = root
+        self.root, self.info = root, info
         if not (root / "meta/tasks.jsonl").is_file():
             raise UserError(
                 f"{root}/meta/tasks.jsonl: not found. It alone holds the sentences that prompts "
@@ -74,7 +74,7 @@ class B1k2026Source:
                 for row in read_jsonl(root / "meta/tasks.jsonl")
             ]
             self.task_names = {task.name: task.task_index for task in tasks}
-            rows = read_rows_of_episodes(root, list(images.values()), [_ANNOTATION])
+            rows = read_rows_of_episodes(root, list(images.values()), [_ANNOTATION, _RAW_ID])
             # The published rows name a task by its short name, LeRobot's own by its sentence.
             known = {word: task for task in tasks for word in (task.sentence, task.name)}
             found = [known[row["tasks"][0]] for row in rows]
@@ -86,17 +86,26 @@ class B1k2026Source:
                 for row in rows
                 if row.get(_ANNOTATION)
             }
+            self.raw_ids: dict[int, int] = {
+                int(row["episode_index"]): int(row[_RAW_ID])
+                for row in rows
+                if row.get(_RAW_ID) is not None
+            }
         check_content(root, self.cameras, self.episodes, "meta/episodes")
 
     def metadata_files(self, episodes: Iterable[Episode]) -> list[str]:
         """Returns tasks, statistics, the episodes' own tables, and each episode's annotation.
 
-        Annotations keep their raw ids; ``raw_episode_id`` in ``meta/episodes`` tells whose they
+        Annotations keep their raw ids; ``annotation_path`` in ``meta/episodes`` tells whose they
         are.
         """
-        wanted = [self._annotations.get(episode.episode_index) for episode in episodes]
+        wanted = [self.annotation_path(episode) for episode in episodes]
         files = [*_TRAINING_METADATA, *episode_files(self.root), *filter(None, wanted)]
         return [path for path in files if (self.root / path).is_file()]
+
+    def annotation_path(self, episode: Episode) -> str | None:
+        """Returns where an episode's annotation should stand, None where nothing tells."""
+        return self._annotations.get(episode.episode_index)
 
 
 def _images(features: Collection[str], modality: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ The pictures say which they are (``predecode.sources.barcode``), so that a conve
 frame by frame. What is in it stands in ``sample_layout``; this file is the order of making it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from predecode.sources.sample_annotations import write_annotations
@@ -32,7 +32,14 @@ from predecode.sources.sample_tables import make_rows, write_parquet
 from predecode.sources.sample_video import VideoJob
 from train_shards.errors import UserError
 
-__all__ = ["EPISODES", "MODALITIES", "EpisodeSpec", "SampleSummary", "make_sample"]
+__all__ = [
+    "EPISODES",
+    "MODALITIES",
+    "EpisodeSpec",
+    "SampleSummary",
+    "build_sample",
+    "make_sample",
+]
 
 
 def make_sample(
@@ -69,25 +76,35 @@ def make_sample(
     num_processes = count_processes(num_processes)
     with built_at(root) as built:
         side_px = FULL_SIZE_PX if full_size else SMALL_SIZE_PX
-        _build(built, specs, modalities, side_px, num_processes)
+        build_sample(built, specs, modalities, side_px, num_processes)
         num_bytes = total_bytes(built)
     return SampleSummary(root, len(specs), sum(spec.length for spec in specs), num_bytes)
 
 
-def _build(
+def build_sample(
     root: Path,
     specs: Sequence[EpisodeSpec],
     modalities: Sequence[str],
     side_px: dict[str, int],
     num_processes: int,
+    annotate: Callable[[Path, EpisodeSpec], None] = write_annotations,
 ) -> None:
-    """Tables first, metadata made of them, then videos."""
+    """Writes a data set of the 2025 layout: tables, metadata made of them, then videos.
+
+    Args:
+        root: an empty folder.
+        specs: its episodes, sorted by id.
+        modalities: which of ``MODALITIES`` get video files.
+        side_px: camera -> height and width of its pictures.
+        num_processes: encoders at work at once.
+        annotate: writes an episode's annotation and what else says something about its frames.
+    """
     episodes = [make_rows(spec) for spec in specs]
     for rows in episodes:
         path = root / episode_path(DATA_PATH, rows.spec.episode_index)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(rows, path)
-        write_annotations(root, rows.spec)
+        annotate(root, rows.spec)
     jobs = _video_jobs(root, specs, modalities, side_px)
     write_metadata(root, episodes, side_px, num_videos=len(jobs))
     encode_videos(jobs, num_processes)

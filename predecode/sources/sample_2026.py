@@ -28,7 +28,7 @@ from predecode.sources.sample_metadata_2026 import write_metadata_2026
 from predecode.sources.sample_tables_2026 import write_shared_parquet
 from predecode.sources.sample_video import VideoJob, join_videos
 
-__all__ = ["make_sample_2026"]
+__all__ = ["build_sample_2026", "make_sample_2026"]
 
 
 def make_sample_2026(
@@ -47,17 +47,21 @@ def make_sample_2026(
     """
     num_processes = count_processes(num_processes)
     with built_at(root) as built:
-        for file in shared_files(DATA_KEY):
-            path = DATA_PATH_2026.format(chunk_index=file.chunk_index, file_index=file.file_index)
-            write_shared_parquet(built / path, file.specs)
-        for spec in EPISODES_2026:
-            write_annotations(built, spec)
-        side_px = FULL_SIZE_PX if full_size else SMALL_SIZE_PX
-        write_metadata_2026(built, side_px)
-        _make_videos(built, side_px, num_processes)
+        build_sample_2026(built, FULL_SIZE_PX if full_size else SMALL_SIZE_PX, num_processes)
         num_bytes = total_bytes(built)
     num_frames = sum(spec.length for spec in EPISODES_2026)
     return SampleSummary(root, len(EPISODES_2026), num_frames, num_bytes)
+
+
+def build_sample_2026(built: Path, side_px: dict[str, int], num_processes: int) -> None:
+    """Writes the whole data set into an empty folder; its parent is scratch space."""
+    for file in shared_files(DATA_KEY):
+        path = DATA_PATH_2026.format(chunk_index=file.chunk_index, file_index=file.file_index)
+        write_shared_parquet(built / path, file.specs)
+    for spec in EPISODES_2026:
+        write_annotations(built, spec)
+    write_metadata_2026(built, side_px)
+    _make_videos(built, side_px, num_processes)
 
 
 def _make_videos(built: Path, side_px: dict[str, int], num_processes: int) -> None:

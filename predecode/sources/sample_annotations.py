@@ -5,6 +5,7 @@ episode, ``subtasks/`` a file for another. All ranges are ``[start, end)`` in fr
 Source of shapes and faults: annotation files of both editions, as parsed by several readers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from predecode.sources.sample_layout import ANNOTATION_PATH, EpisodeSpec, episode_path
 from predecode.sources.sample_metadata import write_json
 
-__all__ = ["write_annotations"]
+__all__ = ["write_annotations", "write_touching_skills"]
 
 _Range = list[int] | list[list[int]]
 
@@ -99,8 +100,26 @@ _SKILL_NUMBERS = {
 def write_annotations(root: Path, spec: EpisodeSpec) -> None:
     """Writes what the episode has of annotation, orchestrators and subtasks."""
     annotation = _ANNOTATIONS.get(spec.annotation_id)
-    if annotation is None:
-        return
+    if annotation is not None:
+        _write_files(root, spec, annotation)
+
+
+def write_touching_skills(root: Path, spec: EpisodeSpec, descriptions: Sequence[str]) -> None:
+    """Writes an annotation without any fault, and what else the episode has.
+
+    Its skills share all frames evenly and touch; each is a primitive as well.
+    """
+    bounds = [spec.length * number // len(descriptions) for number in range(len(descriptions) + 1)]
+    skills = tuple(
+        (text, [start, stop])
+        for text, start, stop in zip(descriptions, bounds[:-1], bounds[1:], strict=True)
+    )
+    primitives = tuple((text, frames, (n,)) for n, (text, frames) in enumerate(skills))
+    whole = _Annotation(spec.length, (0, spec.length), skills, primitives)
+    _write_files(root, spec, whole)
+
+
+def _write_files(root: Path, spec: EpisodeSpec, annotation: _Annotation) -> None:
     path = root / episode_path(ANNOTATION_PATH, spec.annotation_id)
     write_json(path, _annotation_json(spec, annotation))
     name = f"task-{spec.task_index:04d}/episode_{spec.annotation_id:08d}"

@@ -6,6 +6,7 @@ same bytes wherever the same build of the encoder runs.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,7 @@ from predecode.sources.sample_pictures import (
     segmentation_pictures,
 )
 
-__all__ = ["VideoJob", "encode_video", "join_videos"]
+__all__ = ["VideoJob", "cut_video", "encode_video", "join_videos"]
 
 _X265_ONE_THREAD = "log-level=none:pools=none:frame-threads=1"
 """The published files were written with ``log-level=none`` alone. Without a thread pool and with
@@ -101,6 +102,19 @@ def join_videos(parts: Sequence[Path], path: Path) -> None:
                     packet.stream = stream
                     target.mux(packet)
                 start = stop
+
+
+def cut_video(path: Path, num_pictures: int) -> None:
+    """Leaves only the first pictures of an mp4 file whose packets stand in order of display."""
+    whole = path.with_suffix(".whole.mp4")
+    path.rename(whole)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        own = source.streams.video[0]
+        stream = target.add_stream_from_template(own)
+        for packet in islice(source.demux(own), num_pictures):
+            packet.stream = stream
+            target.mux(packet)
+    whole.unlink()
 
 
 def _encode(

@@ -1,4 +1,4 @@
-"""What only a 2025 set has to look at: its metadata, and the files that no decoder opens.
+"""What only BEHAVIOR-1K has to look at: its metadata, and the files that no decoder opens.
 
 Whole set; a fault (F) makes items wrong, a remark (R) does not:
 
@@ -10,7 +10,11 @@ totals              R totals of ``info.json`` that are not those of ``episodes.j
 unknown-task        R an episode's sentence stands in no task: its id tells the task
 id-rule             R the task is not ``episode_index // 10000``; the sentence decides
 unknown-file        R files below data/, videos/ and annotations/ that no episode names
+annotation-id       F the metadata name the annotation of another episode's raw id: its labels;
+                    R where no episode has that id
 =================== = ==========================================================================
+
+Of these the 2026 edition has ``tasks`` and ``totals``, and alone ``annotation-id``.
 
 An episode; ``predecode run`` makes its pictures and rows without these files:
 
@@ -24,11 +28,14 @@ duplicate-metadata  R the same bytes as another episode's
 annotation-…          see ``annotations``
 =================== = ==========================================================================
 
+Of these the 2026 edition has only what concerns annotations.
+
 Broken lines and ids that stand twice in ``episodes.jsonl`` are refused when the source is opened:
 nothing could be said of which episodes there are.
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -37,29 +44,43 @@ import msgspec
 import xxhash
 
 from predecode.sources.b1k import B1kSource
+from predecode.sources.b1k_2026 import B1k2026Source
 from predecode.sources.episode import Episode
 from predecode.survey.annotations import check_annotation
 from predecode.survey.findings import counted, episode_key, noting
 from predecode.verification.report import Finding
 
-__all__ = ["check_metadata", "check_others", "missing_others", "other_files"]
+__all__ = [
+    "AnySource",
+    "check_annotation_file",
+    "check_annotation_id",
+    "check_metadata",
+    "check_others",
+    "missing_others",
+    "other_files",
+]
+
+AnySource = B1kSource | B1k2026Source
+"""The two editions."""
 
 _ANNOTATION = "annotation"
 _EPISODE_METADATA = "episode metadata"
-_TEMPLATES = {_ANNOTATION: "annotation_path", _EPISODE_METADATA: "metainfo_path"}
 _IDS_PER_TASK = 10000
 """Source: the published ids; the trainer's reader takes an episode's task from its id."""
+_ID_IN_NAME = re.compile(r"\d+$")
+"""Source: ``annotations/task-TTTT/episode_RRRRRRRR.json`` of the 2026 edition."""
 _FOLDERS = ("data", "videos", "annotations")
 _LISTED = 3
 
 
-def other_files(source: B1kSource, episode: Episode) -> dict[str, str]:
+def other_files(source: AnySource, episode: Episode) -> dict[str, str]:
     """Returns what the metadata name beside table and RGB videos: kind or video key -> path."""
-    files = {
-        kind: source.path_of(template, episode.episode_index)
-        for kind, template in _TEMPLATES.items()
-        if template in source.info
-    }
+    annotation = source.annotation_path(episode)
+    files = {} if annotation is None else {_ANNOTATION: annotation}
+    if isinstance(source, B1k2026Source):
+        return files
+    if "metainfo_path" in source.info:
+        files[_EPISODE_METADATA] = source.path_of("metainfo_path", episode.episode_index)
     for key, feature in source.info["features"].items():
         is_video = isinstance(feature, dict) and feature.get("dtype") == "video"
         if is_video and key not in source.cameras.values():
@@ -96,7 +117,7 @@ def check_others(
         present[kind] = ""
         note = noting(path, episode)
         if kind == _ANNOTATION:
-            findings += _check_annotation(file, path, episode, task_names)
+            findings += check_annotation_file(file, path, episode, task_names)
         elif file.stat().st_size == 0:
             findings.append(note(kind="empty-file", expected=kind, got="0 bytes", is_fault=False))
         elif kind == _EPISODE_METADATA:
@@ -114,9 +135,17 @@ def check_others(
     return present, findings
 
 
-def _check_annotation(
+def check_annotation_file(
     file: Path, path: str, episode: Episode, task_names: Collection[str]
 ) -> list[Finding]:
+    """Returns what is to be said of an episode's annotation.
+
+    Args:
+        file: where it lies, which is there.
+        path: the same, relative to the data set's root.
+        episode: as ``check_annotation`` takes it.
+        task_names: as ``check_annotation`` takes them.
+    """
     try:
         value = msgspec.json.decode(file.read_bytes())
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -125,7 +154,23 @@ def _check_annotation(
     return check_annotation(value, path, episode, task_names)
 
 
-def missing_others(source: B1kSource, present: dict[int, dict[str, str]]) -> Iterator[Finding]:
+def check_annotation_id(source: AnySource, episode: Episode) -> Iterator[Finding]:
+    """Yields a finding where the metadata of 2026 name an annotation of another raw id."""
+    path = source.annotation_path(episode)
+    if isinstance(source, B1kSource) or path is None:
+        return
+    raw_id = source.raw_ids.get(episode.episode_index)
+    named = _ID_IN_NAME.search(Path(path).stem)
+    if raw_id is None or named is None or int(named[0]) == raw_id:
+        return
+    is_other = int(named[0]) in source.raw_ids.values()
+    note = noting(path, episode)
+    got = f"that of raw id {int(named[0])}, {'another' if is_other else 'no'} episode's"
+    expected = f"the annotation of raw id {raw_id}"
+    yield note(kind="annotation-id", expected=expected, got=got, is_fault=is_other)
+
+
+def missing_others(source: AnySource, present: dict[int, dict[str, str]]) -> Iterator[Finding]:
     """Yields what an episode lacks that others have, and metadata files that are copies.
 
     Args:
@@ -160,7 +205,7 @@ def _task_of(kind: str, episode: Episode) -> int:
     return episode.task_index if kind == _ANNOTATION else -1
 
 
-def check_metadata(source: B1kSource) -> Iterator[Finding]:
+def check_metadata(source: AnySource) -> Iterator[Finding]:
     """Yields what is wrong with tasks, totals, ids and the files of the set as a whole.
 
     Cost: lists data/, videos/ and annotations/.
@@ -172,6 +217,15 @@ def check_metadata(source: B1kSource) -> Iterator[Finding]:
     ]
     yield from _check_tasks(rows)
     yield from _check_totals(source, num_tasks=len(rows))
+    if isinstance(source, B1k2026Source):
+        for episode in source.episodes:
+            yield from check_annotation_id(source, episode)
+    else:
+        yield from _check_ids(source, rows)
+        yield from _unknown_files(source)
+
+
+def _check_ids(source: B1kSource, rows: Sequence[dict[str, object]]) -> Iterator[Finding]:
     sentences = {row["task"] for row in rows}
     strangers = [e for e in source.episodes if e.task not in sentences]
     misplaced = [e for e in source.episodes if e.task_index != e.episode_index // _IDS_PER_TASK]
@@ -183,7 +237,6 @@ def check_metadata(source: B1kSource) -> Iterator[Finding]:
             got = f"{counted(len(episodes), 'other')}: {_first(_named(episodes))}"
             note = noting("meta/episodes.jsonl")
             yield note(kind=kind, expected=expected, got=got, is_fault=False)
-    yield from _unknown_files(source)
 
 
 def _check_tasks(rows: Sequence[dict[str, object]]) -> Iterator[Finding]:
@@ -200,7 +253,7 @@ def _check_tasks(rows: Sequence[dict[str, object]]) -> Iterator[Finding]:
         yield note(kind="tasks", expected="a sentence for each task", got=got)
 
 
-def _check_totals(source: B1kSource, *, num_tasks: int) -> Iterator[Finding]:
+def _check_totals(source: AnySource, *, num_tasks: int) -> Iterator[Finding]:
     counts = {
         "total_episodes": len(source.episodes),
         "total_frames": sum(episode.num_frames or 0 for episode in source.episodes),

@@ -30,9 +30,9 @@ import msgspec
 
 from predecode.errors import disk_errors_of
 from predecode.source_check import check_root
-from predecode.sources.b1k import B1kSource
 from predecode.sources.episode import Episode, Source
 from predecode.survey.b1k import (
+    AnySource,
     check_metadata,
     check_others,
     missing_others,
@@ -116,7 +116,7 @@ def survey_jobs(source: Source) -> list[SurveyJob]:
             task_names=sorted(source.task_names),
             episodes=episodes,
             others=[
-                other_files(source, episode) if isinstance(source, B1kSource) else {}
+                other_files(source, episode) if isinstance(source, AnySource) else {}
                 for episode in episodes
             ],
         )
@@ -194,7 +194,7 @@ def source_level(
     findings = [finding for verdict in ordered for finding in verdict.findings]
     with disk_errors_of(str(source.root)):
         findings += _duplicates(source, surveyed)
-        if isinstance(source, B1kSource):
+        if isinstance(source, AnySource):
             findings += missing_others(source, {e.episode_index: e.others for e in surveyed})
             findings += check_metadata(source)
     cameras: dict[str, CameraSurvey] = {}
