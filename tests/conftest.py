@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from predecode.sources import sample_damaged
 from predecode.sources.sample import make_sample
 from predecode.sources.sample_2026 import make_sample_2026
-from tests.support.jobs import run_here
+from predecode.sources.sample_damaged import make_damaged_sample
+from predecode.sources.sample_rft import make_sample_rft
+from tests.support.jobs import command, run_here
 
 # Examples that are the same everywhere, and no clock: the machine may be busy.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -47,6 +50,46 @@ def shards_2026(root_2026: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The default output of ``root_2026``, in two shards."""
     out = tmp_path_factory.mktemp("jpeg_2026") / "shards"
     run_here(root_2026, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def damaged_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The damaged set of the 2025 layout, made by the command line."""
+    root = tmp_path_factory.mktemp("source") / "damaged"
+    done = command("sample", "--damaged", "--out", root)
+    assert done.returncode == 0, done.stderr
+    (root.parent / "planted.txt").write_text(done.stdout)
+    return root
+
+
+@pytest.fixture(scope="session")
+def damaged_root_2026(root_2026: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The damaged set of the 2026 layout, of a sound one that is there already."""
+    root = tmp_path_factory.mktemp("source") / "damaged_2026"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            sample_damaged,
+            "build_sample_2026",
+            lambda built, *_: shutil.copytree(root_2026, built, dirs_exist_ok=True),
+        )
+        make_damaged_sample(root, edition="2026")
+    return root
+
+
+@pytest.fixture(scope="session")
+def rft_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small set of rollouts."""
+    root = tmp_path_factory.mktemp("source") / "rft"
+    make_sample_rft(root, num_processes=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def rft_shards(rft_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default output of ``rft_root``."""
+    out = tmp_path_factory.mktemp("jpeg_rft") / "shards"
+    run_here(rft_root, out)
     return out
 
 

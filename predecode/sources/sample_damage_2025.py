@@ -50,7 +50,7 @@ DAMAGED_EPISODES = (
     EpisodeSpec(10, 36, has_orchestrators=True),
     *(EpisodeSpec(index, 21 + index // 20) for index in range(20, 110, 10)),
     EpisodeSpec(110, 26, has_double_state=True),
-    *(EpisodeSpec(index, 21 + index // 20) for index in range(120, 240, 10)),
+    *(EpisodeSpec(index, 21 + index // 20) for index in range(120, 230, 10)),
     EpisodeSpec(490010, 27, is_rft=True),
     EpisodeSpec(490020, 24, is_rft=True),
     EpisodeSpec(490030, 25, is_rft=True),
