@@ -11,6 +11,7 @@ from predecode.sources.sample import make_sample
 from predecode.sources.sample_2026 import make_sample_2026
 from predecode.sources.sample_damaged import make_damaged_sample
 from predecode.sources.sample_rft import make_sample_rft
+from tests.support.damaged import copying
 from tests.support.jobs import command, run_here
 
 # Examples that are the same everywhere, and no clock: the machine may be busy.
@@ -68,11 +69,7 @@ def damaged_root_2026(root_2026: Path, tmp_path_factory: pytest.TempPathFactory)
     """The damaged set of the 2026 layout, of a sound one that is there already."""
     root = tmp_path_factory.mktemp("source") / "damaged_2026"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            sample_damaged,
-            "build_sample_2026",
-            lambda built, *_: shutil.copytree(root_2026, built, dirs_exist_ok=True),
-        )
+        patch.setattr(sample_damaged, "build_sample_2026", copying(root_2026))
         make_damaged_sample(root, edition="2026")
     return root
 

@@ -162,12 +162,6 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
             "image_dtype": "uint8" if chunk_streaming_using_keyframe else "float32",
         }  # fmt: skip
         opened = open_items(shards, root, options)
-        if opened.items.state_layout == LAYOUT_2026:
-            # Its state has other numbers, and its annotations go by other ids than its episodes.
-            raise UserError(
-                f"{shards or root}: data of the 2026 edition, expected the 2025 edition's, which "
-                "this class stands for. Use ShardDataset(out, state='as_2025')."
-            )
         self._items, self.repo_id = opened.items, repo_id
         self.root = root_of_texts(root, opened)
         self.image_transforms, self.delta_timestamps = image_transforms, delta_timestamps
@@ -185,6 +179,7 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
             joiner=subtask_joiner,
             skills_by=self._weights.by if self._weights else None,
             compat=self._compat,
+            by_raw_id=opened.items.state_layout == LAYOUT_2026,
         )
         self._choice = FrameChoice(self._items, self._texts, self._weights)
 
@@ -272,8 +267,11 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
             for name, value in stored.items()
             if name not in self._drops
         }
-        # The 2026 edition counts its rows through; upstream's index is that of the episode.
+        # The 2026 edition counts its rows through, and has times of float32; upstream's index is
+        # that of the episode.
         item["index"] = torch.tensor(frame)
+        if "timestamp" in item:
+            item["timestamp"] = item["timestamp"].double()
         item["task"], subtask = self._texts.at(episode, task, frame, stored["task"])
         if subtask is not None:
             item["subtask_text"] = subtask

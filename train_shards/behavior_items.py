@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from train_shards.b1k_state import LAYOUT_2026
 from train_shards.dataset import ShardDataset
 from train_shards.errors import UserError
 from train_shards.format import MANIFEST_PATH
@@ -81,6 +82,8 @@ def open_items(
 ) -> OpenedItems:
     """Opens stored items, or with ``PREDECODE_DATA=online`` those that are decoded now.
 
+    The state of the 2026 edition comes in the places of 2025, which is what a trainer takes apart.
+
     Args:
         shards: the output; None for ``PREDECODE_SHARDS``, else for ``root`` if it is an output.
         root: upstream's argument; the data set to decode where ``PREDECODE_ROOT`` names none.
@@ -91,6 +94,15 @@ def open_items(
             data set refuses an option.
         DataError: the output is damaged.
     """
+    opened = _open(shards, root, options)
+    if opened.items.state_layout == LAYOUT_2026:
+        return _open(shards, root, {**options, "state": "as_2025"})
+    return opened
+
+
+def _open(
+    shards: str | Path | None, root: str | Path | None, options: Mapping[str, Any]
+) -> OpenedItems:
     if choice(None, "PREDECODE_DATA", ("shards", "online")) == "online":
         return _open_online(os.environ.get("PREDECODE_ROOT") or root, options)
     out = shards or os.environ.get("PREDECODE_SHARDS") or (root if _is_output(root) else None)

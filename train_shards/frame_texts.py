@@ -7,12 +7,13 @@ in each process its own. The rules stand in ``prompts.py``.
 import logging
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from train_shards.episode_names import NamesInMetadata, name_by_id
 from train_shards.errors import UserError
 from train_shards.metadata_files import MetadataFiles
 from train_shards.orchestrators import read_levels
@@ -84,6 +85,7 @@ class FrameTexts:
         joiner: str = " then ",
         skills_by: str | None = None,
         compat: bool = False,
+        by_raw_id: bool = False,
     ) -> None:
         """Checks what can be checked without an episode.
 
@@ -97,6 +99,7 @@ class FrameTexts:
             joiner: between the phrases of a primitive of several actions.
             skills_by: what names a frame's skill, of ``skill_weights.GROUPS``; None if nobody asks.
             compat: upstream's rules.
+            by_raw_id: the files go by the raw ids of the 2026 edition.
 
         Raises:
             UserError: annotations are asked for, and they or their tables are missing.
@@ -105,6 +108,10 @@ class FrameTexts:
         self._level, self._skills_by = level, skills_by
         self._source, self._joiner = subtask_source, joiner
         self._tables = (templates_path, names_path)
+        self._by_raw_id = by_raw_id
+        self._name_of: Callable[[int, int], str | None] = (
+            NamesInMetadata(files) if by_raw_id else name_by_id
+        )
         self._cache: OrderedDict[int, _Texts] = OrderedDict()
         self._phrases: Phrases | None = None
         self._sentences: _Sentences | None = None
@@ -142,7 +149,7 @@ class FrameTexts:
             DataError: a file of the metadata is not what it should be.
             StorageError: a remote storage does not answer as it should.
         """
-        texts = self._texts(episode_index)
+        texts = self._texts(episode_index, task_index)
         levels = texts.levels or self._default_levels(episode_index, sentence)
         prompt = self._level_text(levels, self._level, frame)
         if prompt is None:
@@ -156,7 +163,7 @@ class FrameTexts:
         Raises:
             As ``at``.
         """
-        texts = self._texts(episode_index)
+        texts = self._texts(episode_index, task_index)
         if self._skills_by in _SKILL_FIELDS:
             return constant_runs(
                 lambda frame: self._segment_text(texts.skills, frame) or "",
@@ -185,19 +192,20 @@ class FrameTexts:
         """An episode's own sentence, which may differ from its task's."""
         return levels_of_sentence(self._open_sentences().of_episodes.get(episode_index, sentence))
 
-    def _texts(self, episode_index: int) -> _Texts:
+    def _texts(self, episode_index: int, task_index: int) -> _Texts:
         texts = self._cache.get(episode_index)
         if texts is None:
-            texts = self._cache[episode_index] = self._read_texts(episode_index)
+            texts = self._cache[episode_index] = self._read_texts(episode_index, task_index)
             if len(self._cache) > _CACHED_EPISODES:
                 self._cache.popitem(last=False)
         else:
             self._cache.move_to_end(episode_index)
         return texts
 
-    def _read_texts(self, episode_index: int) -> _Texts:
-        # Source: an id holds its task, episode_index // 10000, which names the folder.
-        name = f"task-{episode_index // 10000:04d}/episode_{episode_index:08d}"
+    def _read_texts(self, episode_index: int, task_index: int) -> _Texts:
+        name = self._name_of(episode_index, task_index)
+        if name is None:
+            return _Texts(None, [], [])
         levels = read_levels(
             self._files,
             f"{self._folder}orchestrators/{name}",
@@ -234,7 +242,7 @@ class FrameTexts:
         if self._sentences is None:
             episodes = self._files.rows("meta/episodes.jsonl", _EpisodeRow)
             tasks = self._files.rows("meta/tasks.jsonl", _TaskRow)
-            if episodes is None or tasks is None:
+            if tasks is None or (episodes is None and not self._by_raw_id):
                 _LOG.warning(
                     "%s/meta: no episodes.jsonl or tasks.jsonl: sentences are the manifest's",
                     self._files.root,

@@ -1,10 +1,13 @@
 """Metadata files of an output or a data set: read, decoded, listed."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from train_shards.errors import DataError, UserError
 from train_shards.remote_storage import is_url, open_storage
@@ -72,6 +75,30 @@ class MetadataFiles:
                 "fine_grained_level."
             )
         return sorted(path.name for path in (Path(self.root) / folder).glob(pattern))
+
+    def paths(self, folder: str, pattern: str) -> list[str]:
+        """Returns the files of a local root below a folder that match, relative to it, sorted."""
+        root = Path(self.root)
+        return sorted(p.relative_to(root).as_posix() for p in (root / folder).glob(pattern))
+
+    def table(self, path: str, columns: Sequence[str]) -> list[dict[str, Any]] | None:
+        """Returns columns of a parquet file's rows; None where it is not there.
+
+        Raises:
+            DataError: it is no such file, or has no such columns.
+        """
+        data = self.read(path)
+        if data is None:
+            return None
+        try:
+            with pq.ParquetFile(pa.BufferReader(data)) as file:
+                missing = sorted(set(columns) - set(file.schema_arrow.names))
+                if not missing:
+                    rows: list[dict[str, Any]] = file.read(list(columns)).to_pylist()
+                    return rows
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self.root}/{path}: not a parquet file: {error}") from error
+        raise DataError(f"{self.root}/{path}: no column {missing[0]!r}")
 
     def may_have(self, folder: str) -> bool:
         """Whether a folder is there; always true of a URL, whose files alone can tell."""

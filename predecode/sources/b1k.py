@@ -18,6 +18,7 @@ from predecode.sources.metadata import (
     frame_rate,
     read_json,
     read_jsonl,
+    text_files,
     understanding,
 )
 from train_shards.b1k_state import LAYOUT_2025
@@ -79,12 +80,8 @@ class B1kSource:
             annotation = self.annotation_path(episode)
             if annotation is not None and (self.root / annotation).is_file():
                 files.append(annotation)
-            for folder in ("orchestrators", "subtasks"):
-                stem = f"{folder}/task-{episode.task_index:04d}/episode_{episode.episode_index:08d}"
-                if (self.root / f"{stem}.json").is_file():
-                    files.append(f"{stem}.json")
-                parts = sorted((self.root / stem).glob("*.json"))
-                files += [f"{stem}/{part.name}" for part in parts]
+            name = f"task-{episode.task_index:04d}/episode_{episode.episode_index:08d}"
+            files += text_files(self.root, name)
         return files
 
     def annotation_path(self, episode: Episode) -> str | None:

@@ -16,7 +16,13 @@ from predecode.sources.lerobot_v3 import (
     keys_with_places,
     read_rows_of_episodes,
 )
-from predecode.sources.metadata import check_content, frame_rate, read_jsonl, understanding
+from predecode.sources.metadata import (
+    check_content,
+    frame_rate,
+    read_jsonl,
+    text_files,
+    understanding,
+)
 from train_shards.b1k_state import LAYOUT_2026
 from train_shards.depth import SCALE_2026
 from train_shards.errors import UserError
@@ -94,13 +100,16 @@ class B1k2026Source:
         check_content(root, self.cameras, self.episodes, "meta/episodes")
 
     def metadata_files(self, episodes: Iterable[Episode]) -> list[str]:
-        """Returns tasks, statistics, the episodes' own tables, and each episode's annotation.
+        """Returns tasks, statistics, the episodes' own tables, and each episode's texts.
 
         Annotations keep their raw ids; ``annotation_path`` in ``meta/episodes`` tells whose they
-        are.
+        are. What stands by the same name below ``orchestrators/`` and ``subtasks/`` comes along.
         """
-        wanted = [self.annotation_path(episode) for episode in episodes]
-        files = [*_TRAINING_METADATA, *episode_files(self.root), *filter(None, wanted)]
+        annotations = [path for path in map(self.annotation_path, episodes) if path is not None]
+        files = [*_TRAINING_METADATA, *episode_files(self.root), *annotations]
+        for path in annotations:
+            name = path.removeprefix("annotations/").removesuffix(".json")
+            files += text_files(self.root, name)
         return [path for path in files if (self.root / path).is_file()]
 
     def annotation_path(self, episode: Episode) -> str | None:

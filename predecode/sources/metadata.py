@@ -10,7 +10,7 @@ from typing import Any
 from predecode.sources.episode import Episode
 from train_shards.errors import DataError, UserError
 
-__all__ = ["check_content", "frame_rate", "read_json", "read_jsonl", "understanding"]
+__all__ = ["check_content", "frame_rate", "read_json", "read_jsonl", "text_files", "understanding"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -75,6 +75,22 @@ def understanding(root: Path, kind: str, expected: str) -> Iterator[None]:
             f"{root}/meta: not the metadata of a {kind} data set: {error!r}. "
             f"Expected {expected} as published."
         ) from error
+
+
+def text_files(root: Path, name: str) -> list[str]:
+    """Returns an episode's files of orchestrators and subtasks, relative to the root.
+
+    Args:
+        root: folder of the data set.
+        name: ``task-TTTT/episode_EEEEEEEE``. Source: openpi-comet's reader, which finds them so.
+    """
+    files = []
+    for folder in ("orchestrators", "subtasks"):
+        if (root / folder / f"{name}.json").is_file():
+            files.append(f"{folder}/{name}.json")
+        parts = sorted((root / folder / name).glob("*.json"))
+        files += [f"{folder}/{name}/{part.name}" for part in parts]
+    return files
 
 
 def frame_rate(info: dict[str, Any]) -> Fraction:

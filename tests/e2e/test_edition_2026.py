@@ -9,15 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from predecode.online import OnlineDataset
 from predecode.sources.barcode import Identity, read
 from predecode.sources.registry import open_source
 from tests.support.edition_2026 import CAMERAS, EPISODES, HEAD, LEFT, LENGTHS, RIGHT, SENTENCES
 from tests.support.jobs import command, run_here
+from tests.support.texts import TEMPLATES, write_json
 from train_shards.behavior import BehaviorLeRobotDataset
 from train_shards.dataset import IMAGE_KEY, ShardDataset
-from train_shards.errors import UserError
 from train_shards.manifest import load_manifest
 from train_shards.norm_stats import corpus_stats
 
@@ -178,6 +179,48 @@ def test_through_the_command_line(root_2026: Path, tmp_path: Path) -> None:
     assert (done.returncode, "proven" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
-def test_the_drop_in_of_2025_refuses_it(shards_2026: Path) -> None:
-    with pytest.raises(UserError, match="data of the 2026 edition, expected the 2025 edition's"):
-        BehaviorLeRobotDataset("b1k", shards=shards_2026)
+@pytest.mark.parametrize("data", ["shards", "online"])
+def test_the_drop_in_serves_it_as_2025(
+    root_2026: Path, shards_2026: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: str
+) -> None:
+    monkeypatch.setenv("PREDECODE_DATA", data)
+    write_json(tmp_path / "templates.json", TEMPLATES)
+    write_json(tmp_path / "names.json", {})
+    dataset = BehaviorLeRobotDataset(
+        "behavior-1k/2026-challenge-demos", root_2026, shards=shards_2026, tasks=["make_pizza"],
+        subtask_source="annotations_skill", subtask_template_path=tmp_path / "templates.json",
+        subtask_object_name_mapping_path=tmp_path / "names.json",
+        delta_timestamps={"action": [t / 30 for t in range(32)]},
+    )  # fmt: skip
+    assert (len(dataset), dataset.episodes) == (LENGTHS[4] + LENGTHS[5], [4, 5])
+    source = pq.read_table(root_2026 / "data/chunk-049/file-000.parquet").to_pylist()
+    # Skills of raw id 490030: frames 12 to 259 and 260 to 521; episode 5 has no annotation.
+    move, place = "move to the oven wuinhm", "place the pizza dough in the oven wuinhm"
+    said = {11: SENTENCES[49], 12: move, 259: move, 260: place, 522: SENTENCES[49]}
+    for position, subtask in {**said, 531: SENTENCES[49], 580: SENTENCES[49]}.items():
+        item, row = dataset[position], source[position]
+        expected = np.zeros(256, np.float32)
+        for (start, stop), (there, end) in PLACES.items():
+            expected[there:end] = np.array(row[STATE], np.float32)[start:stop]
+        assert item[STATE].numpy().tobytes() == expected.tobytes()
+        assert item["action"][0].tolist() == row["action"]
+        assert item["action"].shape == (32, 23)
+        assert (item["task"], item["subtask_text"]) == (SENTENCES[49], subtask)
+        ids = [item[name].item() for name in ("index", "episode_index", "task_index")]
+        assert ids == [row["frame_index"], row["episode_index"], 49]
+        assert item["timestamp"].dtype == torch.float64
+        assert item["timestamp"].item() == row["timestamp"]
+        picture = item[IMAGE_KEY + "head"].permute(1, 2, 0).numpy()
+        assert read(np.ascontiguousarray(picture)) == Identity(ids[1], ids[0], "head")
+
+
+def test_the_drop_in_weighs_it_by_skill(shards_2026: Path) -> None:
+    """Episodes 0, 4 and 6 have skills; a frame without one has the default's weight."""
+    dataset = BehaviorLeRobotDataset(
+        "b1k", shards=shards_2026, resample_group_by="skill_description",
+        resample_weights={"move to": 3.0}, resample_default_weight=1.0,
+    )  # fmt: skip
+    heavy = [g for g in dataset.weight_groups() if g.weight == 3.0]
+    runs = [run for group in heavy for run in group.runs]
+    first_of_4, first_of_6 = 61 + 100 + 43 + 77, 947 - 85
+    assert runs == [(0, 20), (first_of_4 + 12, first_of_4 + 260), (first_of_6, first_of_6 + 40)]

@@ -1,8 +1,11 @@
 """What the damaged sets must lead to, written out by hand: the oracle of their tests."""
 
 import json
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from predecode.cluster import InProcess
 from predecode.sources.registry import open_source
@@ -15,6 +18,7 @@ __all__ = [
     "FINDINGS_2026",
     "QUARANTINED_2025",
     "QUARANTINED_2026",
+    "copying",
     "findings",
     "quarantined",
     "survey_here",
@@ -93,6 +97,15 @@ def quarantined(out: Path) -> dict[int, tuple[str | None, str, str, str]]:
         shown = [text if want else "" for text, want in zip(texts, known[2:], strict=True)]
         found[index] = (row["camera"], row["problem"], *shown)
     return found
+
+
+def copying(sound: Path) -> Callable[..., Any]:
+    """What builds a sound set of which there is one already."""
+
+    def build(built: Path, *_: object) -> None:
+        shutil.copytree(sound, built, dirs_exist_ok=True)
+
+    return build
 
 
 def survey_here(root: Path) -> str:

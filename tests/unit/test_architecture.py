@@ -40,7 +40,8 @@ PREDECODE = [
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
-    "skill_weights", "frame_texts", "orchestrators", "metadata_files", "prompts", "phrases",
+    "skill_weights", "frame_texts", "episode_names", "orchestrators", "metadata_files", "prompts",
+    "phrases",
     "launch", "feeding", "feed_canary", "feed_line", "run_folder", "replace", "lerobot",
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
     "norm_stats", "norm_stats_file", "quantiles",
