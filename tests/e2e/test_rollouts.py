@@ -75,7 +75,8 @@ def test_it_is_stored_whole_and_the_survey_tells_its_faults(
     survey = survey_here(rft_root)
     assert json.loads(survey)["status"] == "proven"
     assert '"expected": "total_frames 483"' in survey
-    assert findings(survey) == {**dict.fromkeys(COPIES, copied), None: ["totals"]}
+    expected: dict[int | None, list[str]] = {episode: copied for episode in COPIES}
+    assert findings(survey) == expected | {None: ["totals"]}
 
 
 def test_items_lack_what_rollouts_lack(rft_root: Path, rft_shards: Path) -> None:

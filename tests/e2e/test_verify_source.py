@@ -67,7 +67,16 @@ def test_files_that_episodes_share_count_once(root_2026: Path) -> None:
     num_files = len(list(root_2026.glob("videos/*zed_link*/*/*.mp4")))
     assert f"  head: {num_files} videos, 947 frames, " in done.stdout
     assert "keyframe to keyframe: 8 x115, " in done.stdout
-    assert "remark" not in done.stdout
+    remarks = [line for line in done.stdout.splitlines() if "remark" in line]
+    told = [line.split(", key ep000000")[1].split(": expected")[0] for line in remarks]
+    # Annotations go by raw ids; episodes 0, 4 and 6 have one, of three tasks.
+    assert told == [
+        *(f"0{episode}: remark: missing-file" for episode in (1, 2, 3)),
+        "04: remark: annotation-start", "04: remark: annotation-start",
+        "04: remark: annotation-tail", "05: remark: missing-file",
+        "06: remark: annotation-tail",
+    ]  # fmt: skip
+    assert remarks[0].startswith("annotations/task-0000/episode_00000060.json, ")
 
 
 def test_a_cut_shared_file_costs_the_episodes_in_it(own_root_2026: Path) -> None:

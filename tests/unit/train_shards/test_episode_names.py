@@ -39,12 +39,16 @@ def out(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def texts(out: Path, **options: str) -> FrameTexts:
-    tables = {"templates_path": out / "meta/templates.json", "names_path": out / "meta/names.json"}
+def texts(out: Path, *, by_raw_id: bool = True) -> FrameTexts:
     return FrameTexts(
-        MetadataFiles(out), "meta/", level=1, subtask_source="annotations_skill",
-        by_raw_id=True, **tables, **options,
-    )  # fmt: skip
+        MetadataFiles(out),
+        "meta/",
+        level=1,
+        subtask_source="annotations_skill",
+        templates_path=out / "meta/templates.json",
+        names_path=out / "meta/names.json",
+        by_raw_id=by_raw_id,
+    )
 
 
 def test_texts_are_those_of_the_raw_id(out: Path) -> None:
@@ -56,8 +60,7 @@ def test_texts_are_those_of_the_raw_id(out: Path) -> None:
 
 
 def test_by_their_own_ids_they_would_not_be_found(out: Path) -> None:
-    tables = {"templates_path": out / "meta/templates.json", "names_path": out / "meta/names.json"}
-    by_id = FrameTexts(MetadataFiles(out), "meta/", level=1, **tables)
+    by_id = texts(out, by_raw_id=False)
     assert by_id.at(10, 0, 0, "sentence") == ("sentence", "sentence")
 
 
