@@ -233,9 +233,9 @@ def _duplicates(source: Source, surveyed: list[SurveyedEpisode]) -> Iterator[Fin
         if found.actions:
             twin = first_actions.setdefault(found.actions, found.episode_index)
         owners = {owner for owner, _ in copies.values()} | ({twin} if episode.table else set())
-        is_whole = len(copies) == len(episode.videos) and len(owners) == 1
+        is_whole = len(copies) == len(source.cameras) and len(owners) == 1
         if is_whole and all(camera == copies[camera][1] for camera in copies):
-            note = noting(next(iter(episode.videos.values())).path, episode)
+            note = noting(episode.videos[next(iter(source.cameras))].path, episode)
             original = episodes[next(iter(copies.values()))[0]]
             yield note(
                 kind="duplicate-episode",

@@ -75,7 +75,7 @@ def test_it_is_stored_whole_and_the_survey_tells_its_faults(
     survey = survey_here(rft_root)
     assert json.loads(survey)["status"] == "proven"
     assert '"expected": "total_frames 483"' in survey
-    expected: dict[int | None, list[str]] = {episode: copied for episode in COPIES}
+    expected: dict[int | None, list[str]] = dict.fromkeys(COPIES, copied)
     assert findings(survey) == expected | {None: ["totals"]}
 
 
