@@ -108,6 +108,14 @@ def run(
         str, typer.Option(help="What to store of each camera: rgb, depth, seg_instance_id.")
     ] = "rgb",
     stride: Annotated[int, typer.Option(help="Store every N-th frame of an episode.")] = 1,
+    annotated_only: Annotated[
+        bool,
+        typer.Option(
+            "--annotated-only",
+            help="Leave out the frames before an episode's first label and after its last, and "
+            "episodes without labels.",
+        ),
+    ] = False,
     size: Annotated[
         str, typer.Option(help="224 or WxH by the trainer's own resize and pad, or native.")
     ] = "224",
@@ -169,6 +177,7 @@ def run(
         task_info=task_info,
         seed=seed,
         name=name,
+        annotated_only=annotated_only,
     )
     selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
     with JobProgress() as display:

@@ -1,13 +1,12 @@
 """Settings of a run from the words on the command line."""
 
-import difflib
 import re
 from collections.abc import Collection
 
 import msgspec
 
-from predecode.selection import held_out
-from predecode.sources.episode import Source
+from predecode.selection import held_out, nearest
+from predecode.sources.episode import Source, annotated_source
 from train_shards.codec import CODECS
 from train_shards.errors import DataError, UserError
 from train_shards.format import MODALITIES, check_name
@@ -46,6 +45,7 @@ def make_settings(
     task_info: bool = False,
     seed: int = 0,
     name: str | None = None,
+    annotated_only: bool = False,
 ) -> Settings:
     """Returns checked settings; the defaults are those of the command line.
 
@@ -64,6 +64,8 @@ def make_settings(
     if embed_lowdim and any(episode.table is None for episode in source.episodes):
         raise UserError(f"--embed-lowdim: --src {source.kind} has no state and action to embed.")
     stored, others = _chosen_images(source, cameras, modalities)
+    if annotated_only:
+        annotated_source(source)
     try:
         check_name(name or source.kind, what="--name")
         for camera in stored:
@@ -89,6 +91,7 @@ def make_settings(
         state_layout=source.state_layout,
         modalities=others,
         depth=source.depth if "depth" in others.values() and source.depth else msgspec.UNSET,
+        annotated_only=annotated_only,
     )
 
 
@@ -108,8 +111,7 @@ def settings_difference(stored: Settings, asked: Settings) -> list[str]:
 
 def _one_of(option: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
-        near = difflib.get_close_matches(value, allowed, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = nearest(value, allowed)
         raise UserError(f"{option} {value}: expected one of {', '.join(allowed)}.{hint}")
 
 

@@ -11,6 +11,7 @@ import msgspec
 from predecode.cluster import Cluster, Report
 from predecode.config import settings_difference
 from predecode.errors import EpisodeFault, UserError, disk_errors_of
+from predecode.labels import labelled_frames, unlabelled_note
 from predecode.lock import OutputLock
 from predecode.manifest import WIDS_KIND, faults_of, publish
 from predecode.output import Job, finished_generations, jobs_of, load_plans, receipt_of
@@ -21,7 +22,7 @@ from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt
 from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode
-from predecode.sources.episode import Episode, Source, with_images
+from predecode.sources.episode import Episode, Source, annotated_source, with_images
 from predecode.tasks import CheckJob, CheckReceipt, run_task
 from predecode.tasks import Job as AnyJob
 from predecode.tasks import Receipt as AnyReceipt
@@ -47,6 +48,14 @@ class Outcome(NamedTuple):
     """Missing episodes and why."""
     num_new_images: int
     """Images that this call stored; 0 when there was nothing to do."""
+
+
+class _New(NamedTuple):
+    """What is to be planned."""
+
+    episodes: Sequence[Episode]
+    labelled: dict[int, tuple[int, int]]
+    """``episode_index`` -> the frames ``[start, stop)`` that are asked for; empty for all."""
 
 
 def run_job(
@@ -81,7 +90,13 @@ def run_job(
                 "Choose an empty or new folder."
             )
         known = _known_episodes(plans)
-        new = [episode for episode in selected if episode.episode_index not in known]
+        unknown = [episode for episode in selected if episode.episode_index not in known]
+        new = _to_plan(source, settings, unknown, display)
+        if settings.annotated_only and not plans and not new.episodes:
+            raise UserError(
+                f"--annotated-only: none of the {len(unknown)} selected episodes has a labelled "
+                "frame. See 'predecode verify --source', select others, or leave it out."
+            )
         return _complete(out, source, settings, plans, new, start_cluster, work, display)
 
 
@@ -124,9 +139,24 @@ def retry_job(
             )
         chosen = faulty if wanted is None else wanted
         episodes = [e for e in source.episodes if e.episode_index in chosen]
-        return _complete(
-            out, source, plans[0].settings, plans, episodes, start_cluster, work, display, backend
-        )
+        settings = plans[0].settings
+        new = _to_plan(source, settings, episodes, display)
+        return _complete(out, source, settings, plans, new, start_cluster, work, display, backend)
+
+
+def _to_plan(
+    source: Source, settings: Settings, episodes: Sequence[Episode], display: Display
+) -> _New:
+    """All of ``episodes``, or those with a labelled frame; the plan keeps which frames these are.
+
+    What is planned already is not looked at again, so that annotations may change.
+    """
+    if not settings.annotated_only:
+        return _New(episodes, {})
+    labelled = labelled_frames(annotated_source(source), episodes, settings.stride)
+    if note := unlabelled_note(episodes, labelled):
+        display.note(note)
+    return _New([e for e in episodes if e.episode_index in labelled], labelled)
 
 
 def _complete(
@@ -134,7 +164,7 @@ def _complete(
     source: Source,
     settings: Settings,
     plans: list[Plan],
-    new: Sequence[Episode],
+    new: _New,
     start_cluster: StartCluster,
     work: Work,
     display: Display,
@@ -148,12 +178,12 @@ def _complete(
     published = old is not None and [g.plan_digest for g in old.generations] == [
         plan.digest for plan in plans
     ]
-    if old is not None and published and not to_do and not new:
+    if old is not None and published and not to_do and not new.episodes:
         return Outcome(old, faults_of(finished_generations(out, plans)), 0)
     num_new_images = 0
-    if to_do or new:
+    if to_do or new.episodes:
         with start_cluster() as cluster:
-            if new:
+            if new.episodes:
                 plan = _plan(source, settings, plans, new, cluster, work, display, backend)
                 # A retry that fails again adds nothing; a first fault must be remembered.
                 if plan.episodes or not _known_episodes([plan]) <= _known_episodes(plans):
@@ -175,24 +205,24 @@ def _plan(
     source: Source,
     settings: Settings,
     plans: list[Plan],
-    new: Sequence[Episode],
+    new: _New,
     cluster: Cluster,
     work: Work,
     display: Display,
     backend: str,
 ) -> Plan:
     """Checks the source of the new episodes and plans those that pass."""
-    new = [with_images(episode, settings.cameras) for episode in new]
-    display.phase("checking the source", "episodes", len(new))
+    episodes = [with_images(episode, settings.cameras) for episode in new.episodes]
+    display.phase("checking the source", "episodes", len(episodes))
     batches = [
         CheckJob(
             root=str(source.root.resolve()),
-            episodes=list(new[start : start + _CHECK_BATCH]),
+            episodes=episodes[start : start + _CHECK_BATCH],
             cameras=settings.camera_names,
         )
-        for start in range(0, len(new), _CHECK_BATCH)
+        for start in range(0, len(episodes), _CHECK_BATCH)
     ]
-    by_id = {episode.episode_index: episode for episode in new}
+    by_id = {episode.episode_index: episode for episode in episodes}
     checked: list[CheckedEpisode] = []
     failed: list[tuple[Episode, EpisodeFault]] = []
     for _, receipt in cluster.run(work, batches, lambda n: display.advance(n, 0)):
@@ -216,6 +246,7 @@ def _plan(
             for split in SPLITS
         },
         first_table=sum(len(plan.tables) for plan in plans),
+        labelled=new.labelled,
     )
 
 

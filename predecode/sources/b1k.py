@@ -76,10 +76,9 @@ class B1kSource:
         """Returns tasks, episodes, statistics, and each episode's annotation and orchestrator."""
         files = [path for path in _TRAINING_METADATA if (self.root / path).is_file()]
         for episode in episodes:
-            if "annotation_path" in self.info:
-                annotation = self.path_of("annotation_path", episode.episode_index)
-                if (self.root / annotation).is_file():
-                    files.append(annotation)
+            annotation = self.annotation_path(episode.episode_index)
+            if annotation is not None and (self.root / annotation).is_file():
+                files.append(annotation)
             for folder in ("orchestrators", "subtasks"):
                 stem = f"{folder}/task-{episode.task_index:04d}/episode_{episode.episode_index:08d}"
                 if (self.root / f"{stem}.json").is_file():
@@ -87,6 +86,11 @@ class B1kSource:
                 parts = sorted((self.root / stem).glob("*.json"))
                 files += [f"{stem}/{part.name}" for part in parts]
         return files
+
+    def annotation_path(self, episode_index: int) -> str | None:
+        """Returns where an episode's annotation lies, by info.json's template if it has one."""
+        known = "annotation_path" in self.info
+        return self.path_of("annotation_path", episode_index) if known else None
 
     def _episodes(self, fps: Fraction) -> Iterator[Episode]:
         for row in read_jsonl(self.root / "meta/episodes.jsonl"):

@@ -94,9 +94,13 @@ class B1k2026Source:
         Annotations keep their raw ids; ``raw_episode_id`` in ``meta/episodes`` tells whose they
         are.
         """
-        wanted = [self._annotations.get(episode.episode_index) for episode in episodes]
+        wanted = [self.annotation_path(episode.episode_index) for episode in episodes]
         files = [*_TRAINING_METADATA, *episode_files(self.root), *filter(None, wanted)]
         return [path for path in files if (self.root / path).is_file()]
+
+    def annotation_path(self, episode_index: int) -> str | None:
+        """Returns where an episode's annotation lies, as its row of ``meta/episodes`` says."""
+        return self._annotations.get(episode_index)
 
 
 def _images(features: Collection[str], modality: str) -> dict[str, str]:

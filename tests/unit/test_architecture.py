@@ -20,7 +20,7 @@ PREDECODE = [
     "verification.page", "verification.wording", "verification.charts", "verification.report",
     "online", "canary", "open_episodes", "reproduce", "job", "output", "manifest",
     "isolation", "task_process", "tasks",
-    "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "source_check",
+    "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels", "source_check",
     "config", "selection",
     "sources.registry", "sources.b1k", "sources.b1k_2026", "sources.lerobot_v3",
     "sources.metadata", "sources.videos", "sources.tables", "sources.id_lists", "sources.episode",
