@@ -79,10 +79,12 @@ def unlabelled_note(episodes: Sequence[Episode], labelled: Mapping[int, object])
         return None
     shown = ", ".join(f"{episode_index:08d}" for episode_index in ids[:_MOST_IDS])
     more = "" if len(ids) <= _MOST_IDS else ", …"
-    return (
-        f"--annotated-only: {len(ids)} of {len(episodes)} episodes have no labelled frame and are "
-        f"not selected: {shown}{more}"
+    what = (
+        "episode has no labelled frame and is"
+        if len(ids) == 1
+        else ("episodes have no labelled frame and are")
     )
+    return f"--annotated-only: {len(ids)} {what} not selected: {shown}{more}"
 
 
 def _range_of(source: AnnotatedSource, episode: Episode) -> tuple[int, int] | None:
