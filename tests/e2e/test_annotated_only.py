@@ -116,6 +116,10 @@ def test_with_a_stride_the_grid_is_the_episodes_and_verification_proves_it(
     done = run_here(own_root, out, stride=13, cameras="head", **MORE)
     expected = samples(labelled, 13)
     assert expected[:2] == [(10, 39), (10, 52)]
+    assert (
+        "101 samples of 3 episodes, labelled frames only, cameras head"
+        in (out / "README.md").read_text()
+    )
     assert done.manifest.totals.num_samples == len(expected) == 5 + 58 + 38
     stored = ShardDataset(out)
     assert shown(stored) == expected
@@ -190,16 +194,14 @@ def test_an_episode_lost_while_decoding_misses_its_labelled_frames_only(
 
 def test_the_command_says_what_it_leaves_out(b1k_root: Path, tmp_path: Path) -> None:
     words: list[str | Path] = ["run", "--src", "b1k", "--root", b1k_root, "--out", tmp_path / "out"]
-    words += ["--annotated-only", "--cameras", "head", "--size", "64"]
-    refused = command(*words, "--episodes", "00490040")
+    refused = command(*words, "--annotated-only", "--episodes", "00490040")
     assert refused.returncode == 2
-    assert "none of the 1 selected episodes has a labelled frame" in refused.stderr
-    done = command(*words, "--episodes", "00000010,00490040")
-    assert done.returncode == 0, done.stderr
-    line = "--annotated-only: 1 episode has no labelled frame and is not selected: 00490040"
-    assert line in done.stdout + done.stderr
-    assert "1 episodes, 100 samples, 100 images in 1 shards" in done.stdout
-    assert (
-        "100 samples of 1 episodes, labelled frames only, cameras head"
-        in (tmp_path / "out/README.md").read_text()
+    error = (
+        "error: --annotated-only: none of the 1 selected episodes has a labelled frame. See "
+        "'predecode verify --source', select others, or leave it out."
     )
+    assert refused.stderr.splitlines() == [
+        "--annotated-only: 1 episode has no labelled frame and is not selected: 00490040",
+        error,
+    ]
+    assert not (tmp_path / "out/.predecode/plan-000000.json").exists()

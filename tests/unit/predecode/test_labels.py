@@ -12,6 +12,7 @@ from predecode.errors import InfraError
 from predecode.labels import labelled_frames, labelled_range, unlabelled_note
 from predecode.sources.episode import AnnotatedSource, Episode, Source, annotated_source
 from predecode.sources.videos import VideosSource
+from train_shards.depth import DepthScale
 from train_shards.errors import UserError
 
 
@@ -96,6 +97,8 @@ class Demos:
     state_layout = ""
     task_names: dict[str, int] = {}  # noqa: RUF012 - never changed
     cameras: dict[str, str] = {}  # noqa: RUF012 - never changed
+    modalities: dict[str, dict[str, str]] = {}  # noqa: RUF012 - never changed
+    depth: DepthScale | None = None
     episodes: list[Episode] = []  # noqa: RUF012 - never changed
 
     def __init__(self, root: Path) -> None:
