@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from pathlib import Path
 
 import msgspec
 
@@ -15,6 +16,8 @@ from train_shards.manifest import Settings
 __all__ = [
     "DEFAULT_SHARD_SIZE",
     "PIECE_FRAMES",
+    "check_asked",
+    "check_folder",
     "make_settings",
     "parse_size",
     "settings_difference",
@@ -62,7 +65,9 @@ def make_settings(
             f"Use {PIECE_FRAMES} or more (default {DEFAULT_SHARD_SIZE})."
         )
     if embed_lowdim and any(episode.table is None for episode in source.episodes):
-        raise UserError(f"--embed-lowdim: --src {source.kind} has no state and action to embed.")
+        raise UserError(
+            f"--embed-lowdim: --src {source.kind} has no state and action to embed. Leave it out."
+        )
     stored, others = _chosen_images(source, cameras, modalities)
     if annotated_only:
         annotated_source(source)
@@ -71,7 +76,7 @@ def make_settings(
         for camera in stored:
             check_name(camera, what=f"--src {source.kind}: camera")
     except DataError as error:
-        raise UserError(str(error)) from error
+        raise UserError(f"{error}.") from error
     held_out(source.episodes, val_episodes, seed)  # refuses a text that cannot be understood
     return Settings(
         source=source.kind,
@@ -161,10 +166,48 @@ def parse_size(text: str) -> str:
 def _check_quality(codec: str, quality: int | None) -> int | None:
     if codec in {"png", "raw"}:
         if quality is not None:
-            raise UserError(f"--quality {quality}: --codec {codec} is lossless and takes none.")
+            raise UserError(
+                f"--quality {quality}: --codec {codec} is lossless and takes none. Leave it out."
+            )
         return None
     if quality is None:
         return _DEFAULT_JPEG_QUALITY if codec == "jpeg" else None
     if not 1 <= quality <= 100:
         raise UserError(f"--quality {quality}: expected 1 to 100.")
     return quality
+
+
+def check_folder(option: str, path: Path) -> None:
+    """Passes when a folder stands at ``path``, or can be made as far as other files let it.
+
+    Raises:
+        UserError: it, or a folder above it, is a file.
+    """
+    file = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
+    if file is not None:
+        raise UserError(f"{option} {path}: {file} is a file, expected a folder. Name another.")
+
+
+def check_asked(
+    given: Collection[str], min_psnr_db: float | None, *, fast: bool, source_only: bool
+) -> None:
+    """Passes when what ``verify`` is asked for can all be done.
+
+    Args:
+        given: names of the options that only a verification by decoding follows.
+        min_psnr_db: where it is given.
+        fast: whether bytes alone are looked at.
+        source_only: whether the source alone is.
+
+    Raises:
+        UserError: an option leaves another without effect, or a PSNR that nothing can be below.
+    """
+    modes = [name for name, value in (("--fast", fast), ("--source", source_only)) if value]
+    if len(modes) == 2:
+        raise UserError("verify: --fast and --source exclude each other. Leave one out.")
+    if modes and given:
+        raise UserError(f"verify {modes[0]}: decodes nothing. Leave {', '.join(given)} out.")
+    if {"--all", "--sample"} <= {*given}:
+        raise UserError("verify --all: looks at every sample. Leave --sample out.")
+    if min_psnr_db is not None and not 0 <= min_psnr_db < float("inf"):
+        raise UserError(f"--min-psnr {min_psnr_db}: expected dB from 0 on (default 25).")

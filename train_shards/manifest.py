@@ -308,7 +308,7 @@ def load_manifest(out: str | Path) -> Manifest:
     """
     try:
         data = open_storage(out).read_file(MANIFEST_PATH)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{out}: no {MANIFEST_PATH}: not an output of predecode, or its run has not finished. "
             "The same 'predecode run' command again finishes an interrupted run."
