@@ -334,13 +334,14 @@ def verify(
         elif fast:
             found = Verified(verify_bytes(out, display), [])
         else:
+            default = Asked()
             asked = Asked(
                 is_all=everything,
-                num_random=1000 if num_random is None else num_random,
+                num_random=default.num_random if num_random is None else num_random,
                 seed=seed,
                 backends=choose_backends(backends),
                 pythons=parse_backend_python(backend_python or []),
-                min_psnr_db=25.0 if min_psnr is None else min_psnr,
+                min_psnr_db=default.min_psnr_db if min_psnr is None else min_psnr,
             )
             found = verify_output(out, root, asked, starter, display)
     if report_dir is not None:

@@ -150,10 +150,12 @@ def _by_task(episodes: Sequence[Episode]) -> dict[int, list[Episode]]:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns a question after the known word that one comes nearest to, ``""`` where none is near.
 
-    >>> nearest("left_wirst", ["head", "left_wrist"])
-    " Did you mean 'left_wrist'?"
+    >>> nearest("left_wirst", ["head", "left_wrist"]), nearest("left", ["head", "left_wrist"])
+    (" Did you mean 'left_wrist'?", " Did you mean 'left_wrist'?")
     """
+    known = sorted(known)
     near = difflib.get_close_matches(word, known, n=1)
+    near += [name for name in known if word and name.startswith(word)]
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -177,6 +177,7 @@ def test_a_name_of_one_s_own() -> None:
             {"cameras": "head,left_wirst"},
             "--cameras left_wirst: expected .*, right_wrist. Did you mean 'left_wrist'?",
         ),
+        ({"cameras": "right"}, "--cameras right: expected .*. Did you mean 'right_wrist'?"),
         ({"codec": "jpg"}, r"--codec jpg: expected .*, raw\. Did you mean 'jpeg'\?"),
         ({"size": "big"}, r"--size big: expected 'native', one number \(224\) or WxH"),
         ({"size": "224x"}, "--size 224x: expected 'native'"),
