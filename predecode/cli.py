@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -85,12 +86,14 @@ def sample(
     ] = False,
 ) -> None:
     """Make a small data set in the layout of BEHAVIOR-1K to try things on."""
+    from predecode.config import check_folder
     from predecode.sources.sample import make_sample
     from predecode.sources.sample_2026 import make_sample_2026
     from predecode.sources.sample_damage import damage_lines
     from predecode.sources.sample_damaged import make_damaged_sample
     from predecode.sources.sample_rft import make_sample_rft
 
+    check_folder("--out", out)
     makers = {"2025": make_sample, "2026": make_sample_2026, "rft": make_sample_rft}
     if edition not in makers:
         raise UserError(f"--edition {edition}: expected one of {', '.join(makers)}.")
@@ -125,6 +128,14 @@ def run(
         str, typer.Option(help="What to store of each camera: rgb, depth, seg_instance_id.")
     ] = "rgb",
     stride: Annotated[int, typer.Option(help="Store every N-th frame of an episode.")] = 1,
+    annotated_only: Annotated[
+        bool,
+        typer.Option(
+            "--annotated-only",
+            help="Leave out the frames before an episode's first label and after its last, and "
+            "episodes without labels.",
+        ),
+    ] = False,
     size: Annotated[
         str, typer.Option(help="224 or WxH by the trainer's own resize and pad, or native.")
     ] = "224",
@@ -164,12 +175,13 @@ def run(
 
     Example: predecode run --src b1k --out shards/
     """
-    from predecode.config import make_settings
+    from predecode.config import check_folder, make_settings
     from predecode.job import run_job
     from predecode.progress import JobProgress
     from predecode.selection import select_episodes
     from predecode.sources.registry import open_source
 
+    check_folder("--out", out)
     source = open_source(src, root)
     settings = make_settings(
         source,
@@ -186,6 +198,7 @@ def run(
         task_info=task_info,
         seed=seed,
         name=name,
+        annotated_only=annotated_only,
     )
     selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
     with JobProgress() as display:
@@ -260,17 +273,21 @@ def verify(
         bool, typer.Option("--all", help="Decode every stored image again, compare every item.")
     ] = False,
     num_random: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--sample",
             min=0,
-            help="Samples drawn at random, besides ends of episodes and frames around keyframes.",
+            help="Samples drawn at random, besides ends of episodes and frames around keyframes. "
+            "Default: 1000.",
         ),
-    ] = 1000,
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     min_psnr: Annotated[
-        float, typer.Option(help="Least PSNR in dB of a lossy picture against a fresh decode.")
-    ] = 25.0,
+        float | None,
+        typer.Option(
+            help="Least PSNR in dB of a lossy picture against a fresh decode. Default: 25."
+        ),
+    ] = None,
     backends: Annotated[
         str | None,
         typer.Option(
@@ -298,6 +315,7 @@ def verify(
 
     Example: predecode verify shards/ --report proof/
     """
+    from predecode.config import check_asked, check_folder
     from predecode.progress import JobProgress
     from predecode.sources.registry import open_source
     from predecode.verification.jobs import Asked
@@ -314,8 +332,18 @@ def verify(
 
     if (out is None) != source_only:
         raise UserError("verify: expected an output of 'predecode run', or --source and no output.")
-    if (fast or source_only) and (everything or backends or (fast and source_only)):
-        raise UserError("verify: --fast and --source decode nothing; leave --all and others out.")
+    given = [
+        name
+        for name, value in (
+            ("--all", everything), ("--sample", num_random is not None),
+            ("--min-psnr", min_psnr is not None), ("--backends", backends is not None),
+            ("--backend-python", bool(backend_python)),
+        )
+        if value
+    ]  # fmt: skip
+    check_asked(given, min_psnr, fast=fast, source_only=source_only)
+    if report_dir is not None:
+        check_folder("--report", report_dir)
     starter = _starter(address, num_cpus)
     with JobProgress() as display:
         if out is None:
@@ -323,13 +351,14 @@ def verify(
         elif fast:
             found = Verified(verify_bytes(out, display), [])
         else:
+            default = Asked()
             asked = Asked(
                 is_all=everything,
-                num_random=num_random,
+                num_random=default.num_random if num_random is None else num_random,
                 seed=seed,
                 backends=choose_backends(backends),
                 pythons=parse_backend_python(backend_python or []),
-                min_psnr_db=min_psnr,
+                min_psnr_db=default.min_psnr_db if min_psnr is None else min_psnr,
             )
             found = verify_output(out, root, asked, starter, display)
     if report_dir is not None:
@@ -350,13 +379,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     status = EXIT_DONE
     try:
         # Click's own error and interrupt handling would hide which exit status is meant.
-        status = app(args=arguments, standalone_mode=False) or EXIT_DONE
+        status = app(args=arguments, prog_name="predecode", standalone_mode=False) or EXIT_DONE
     except typer.Exit as request:
         status = request.exit_code
     except (typer.Abort, KeyboardInterrupt):
         status = EXIT_INTERRUPTED
     except _USAGE_ERROR as error:
-        error.show()
+        _say_usage(error, sys.argv[1:] if arguments is None else arguments)
         status = EXIT_REFUSED
     except (UserError, DataError) as error:
         _say(f"error: {error}")
@@ -394,6 +423,22 @@ def _isolated(hang_limit_s: float, memory_limit_mb: int) -> "Work":
 
     check_variable()
     return partial(run_isolated, limits=Limits(hang_limit_s, memory_limit_mb * 1_000_000))
+
+
+def _say_usage(error: typer.BadParameter, words: Sequence[str]) -> None:
+    """A word that the command line does not take: which command, option and value, and why."""
+    text = error.format_message()
+    if "\n" in text:  # the help of a command that was given nothing
+        error.show()
+        return
+    where = "predecode" if error.ctx is None else error.ctx.command_path
+    parameter = getattr(error, "param", None)  # some usage errors are about none
+    names = set(parameter.opts if parameter is not None else ())
+    pairs = [*pairwise(words), *(word.split("=", 1) for word in words if "=" in word)]
+    value = next((value for name, value in pairs if name in names), None)
+    got = "" if value is None else f", got {value!r}"
+    stop = "" if text.endswith("?") else "."
+    _say(f"error: {where}: {text.rstrip('.')}{got}{stop} See '{where} --help'.")
 
 
 def _parse_ids(text: str) -> set[int]:

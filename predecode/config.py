@@ -1,13 +1,13 @@
 """Settings of a run from the words on the command line."""
 
-import difflib
 import re
 from collections.abc import Collection
+from pathlib import Path
 
 import msgspec
 
-from predecode.selection import held_out
-from predecode.sources.episode import Source
+from predecode.selection import held_out, nearest
+from predecode.sources.episode import Source, annotated_source
 from train_shards.codec import CODECS
 from train_shards.errors import DataError, UserError
 from train_shards.format import MODALITIES, check_name
@@ -16,6 +16,8 @@ from train_shards.manifest import Settings
 __all__ = [
     "DEFAULT_SHARD_SIZE",
     "PIECE_FRAMES",
+    "check_asked",
+    "check_folder",
     "make_settings",
     "parse_size",
     "settings_difference",
@@ -46,6 +48,7 @@ def make_settings(
     task_info: bool = False,
     seed: int = 0,
     name: str | None = None,
+    annotated_only: bool = False,
 ) -> Settings:
     """Returns checked settings; the defaults are those of the command line.
 
@@ -62,14 +65,18 @@ def make_settings(
             f"Use {PIECE_FRAMES} or more (default {DEFAULT_SHARD_SIZE})."
         )
     if embed_lowdim and any(episode.table is None for episode in source.episodes):
-        raise UserError(f"--embed-lowdim: --src {source.kind} has no state and action to embed.")
+        raise UserError(
+            f"--embed-lowdim: --src {source.kind} has no state and action to embed. Leave it out."
+        )
     stored, others = _chosen_images(source, cameras, modalities)
+    if annotated_only:
+        annotated_source(source)
     try:
         check_name(name or source.kind, what="--name")
         for camera in stored:
             check_name(camera, what=f"--src {source.kind}: camera")
     except DataError as error:
-        raise UserError(str(error)) from error
+        raise UserError(f"{error}.") from error
     held_out(source.episodes, val_episodes, seed)  # refuses a text that cannot be understood
     return Settings(
         source=source.kind,
@@ -89,6 +96,7 @@ def make_settings(
         state_layout=source.state_layout,
         modalities=others,
         depth=source.depth if "depth" in others.values() and source.depth else msgspec.UNSET,
+        annotated_only=annotated_only,
     )
 
 
@@ -108,8 +116,7 @@ def settings_difference(stored: Settings, asked: Settings) -> list[str]:
 
 def _one_of(option: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
-        near = difflib.get_close_matches(value, allowed, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = nearest(value, allowed)
         raise UserError(f"{option} {value}: expected one of {', '.join(allowed)}.{hint}")
 
 
@@ -159,10 +166,48 @@ def parse_size(text: str) -> str:
 def _check_quality(codec: str, quality: int | None) -> int | None:
     if codec in {"png", "raw"}:
         if quality is not None:
-            raise UserError(f"--quality {quality}: --codec {codec} is lossless and takes none.")
+            raise UserError(
+                f"--quality {quality}: --codec {codec} is lossless and takes none. Leave it out."
+            )
         return None
     if quality is None:
         return _DEFAULT_JPEG_QUALITY if codec == "jpeg" else None
     if not 1 <= quality <= 100:
         raise UserError(f"--quality {quality}: expected 1 to 100.")
     return quality
+
+
+def check_folder(option: str, path: Path) -> None:
+    """Passes when a folder stands at ``path``, or can be made as far as other files let it.
+
+    Raises:
+        UserError: it, or a folder above it, is a file.
+    """
+    file = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
+    if file is not None:
+        raise UserError(f"{option} {path}: {file} is a file, expected a folder. Name another.")
+
+
+def check_asked(
+    given: Collection[str], min_psnr_db: float | None, *, fast: bool, source_only: bool
+) -> None:
+    """Passes when what ``verify`` is asked for can all be done.
+
+    Args:
+        given: names of the options that only a verification by decoding follows.
+        min_psnr_db: where it is given.
+        fast: whether bytes alone are looked at.
+        source_only: whether the source alone is.
+
+    Raises:
+        UserError: an option leaves another without effect, or a PSNR that nothing can be below.
+    """
+    modes = [name for name, value in (("--fast", fast), ("--source", source_only)) if value]
+    if len(modes) == 2:
+        raise UserError("verify: --fast and --source exclude each other. Leave one out.")
+    if modes and given:
+        raise UserError(f"verify {modes[0]}: decodes nothing. Leave {', '.join(given)} out.")
+    if {"--all", "--sample"} <= {*given}:
+        raise UserError("verify --all: looks at every sample. Leave --sample out.")
+    if min_psnr_db is not None and not 0 <= min_psnr_db < float("inf"):
+        raise UserError(f"--min-psnr {min_psnr_db}: expected dB from 0 on (default 25).")

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import msgspec
 
 from predecode.cluster import Cluster, Report
-from predecode.config import settings_difference
 from predecode.errors import EpisodeFault, UserError, disk_errors_of
+from predecode.labels import labelled_frames, unlabelled_note
 from predecode.lock import OutputLock
-from predecode.manifest import WIDS_KIND, faults_of, publish
+from predecode.manifest import faults_of, publish
 from predecode.output import Job, finished_generations, jobs_of, load_plans, receipt_of
 from predecode.pipeline import ShardJob
 from predecode.planning import Plan, make_plan
@@ -21,7 +21,14 @@ from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt
 from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode
-from predecode.sources.episode import Episode, Source, with_images
+from predecode.sources.episode import Episode, Source, annotated_source, with_images
+from predecode.standing_output import (
+    known_episodes,
+    listed_ids,
+    refuse_other_settings,
+    refuse_strangers,
+    wipe,
+)
 from predecode.tasks import CheckJob, CheckReceipt, run_task
 from predecode.tasks import Job as AnyJob
 from predecode.tasks import Receipt as AnyReceipt
@@ -51,6 +58,14 @@ class Outcome(NamedTuple):
     """Those whose metadata this call copied for the first time: of the generations it published."""
 
 
+class _New(NamedTuple):
+    """What is to be planned."""
+
+    episodes: Sequence[Episode]
+    labelled: dict[int, tuple[int, int]]
+    """``episode_index`` -> the frames ``[start, stop)`` that are asked for; empty for all."""
+
+
 def run_job(
     out: Path,
     source: Source,
@@ -70,20 +85,20 @@ def run_job(
         UserError: the output has other settings or more episodes than selected, or is locked.
         InfraError: a disk, node or the source failed; what is finished stays.
     """
+    if not overwrite and not (out / plan_path(0)).exists():
+        refuse_strangers(out)  # before a lock is left among them
     with disk_errors_of(str(out)), OutputLock(out):
         if overwrite:
-            _wipe(out)
+            wipe(out)
         shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
         plans = load_plans(out)
         if plans:
-            _refuse_other_settings(out, plans, settings, selected)
-        elif stray := [p.name for p in out.iterdir() if p.name != ".predecode"]:
-            raise UserError(
-                f"--out {out}: not empty and not an output of predecode ({', '.join(stray[:3])}). "
-                "Choose an empty or new folder."
-            )
-        known = _known_episodes(plans)
-        new = [episode for episode in selected if episode.episode_index not in known]
+            refuse_other_settings(out, plans, settings, selected)
+        else:
+            refuse_strangers(out)
+        known = known_episodes(plans)
+        unknown = [episode for episode in selected if episode.episode_index not in known]
+        new = _to_plan(source, settings, unknown, display, is_first=not plans)
         return _complete(out, source, settings, plans, new, start_cluster, work, display)
 
 
@@ -119,16 +134,45 @@ def retry_job(
         plans = load_plans(out)
         faulty = set(faults_of(finished_generations(out, plans)))
         strangers = sorted((wanted or set()) - faulty)
-        if strangers or not faulty:
+        if not faulty:
+            raise UserError(f"{out}: no episode is quarantined. There is nothing to retry.")
+        if strangers:
             raise UserError(
-                f"{out}: episodes {strangers or 'to retry'}: not quarantined; "
-                f"quarantined are {sorted(faulty) or 'none'}."
+                f"{out}: --episodes {listed_ids(strangers)}: not quarantined. "
+                f"Choose from {listed_ids(sorted(faulty))}."
             )
         chosen = faulty if wanted is None else wanted
         episodes = [e for e in source.episodes if e.episode_index in chosen]
-        return _complete(
-            out, source, plans[0].settings, plans, episodes, start_cluster, work, display, backend
+        settings = plans[0].settings
+        new = _to_plan(source, settings, episodes, display, is_first=False)
+        return _complete(out, source, settings, plans, new, start_cluster, work, display, backend)
+
+
+def _to_plan(
+    source: Source,
+    settings: Settings,
+    episodes: Sequence[Episode],
+    display: Display,
+    *,
+    is_first: bool,
+) -> _New:
+    """All of ``episodes``, or those with a labelled frame; the plan keeps which frames these are.
+
+    What is planned already is not looked at again, so that annotations may change. The first plan
+    must have an episode.
+    """
+    if not settings.annotated_only:
+        return _New(episodes, {})
+    labelled = labelled_frames(annotated_source(source), episodes, settings.stride)
+    note = unlabelled_note(episodes, labelled)
+    if is_first and not labelled:
+        raise UserError(
+            f"{note}. None is left: see 'predecode verify --source', select others, or leave "
+            "--annotated-only out."
         )
+    if note:
+        display.note(note)
+    return _New([e for e in episodes if e.episode_index in labelled], labelled)
 
 
 def _complete(
@@ -136,7 +180,7 @@ def _complete(
     source: Source,
     settings: Settings,
     plans: list[Plan],
-    new: Sequence[Episode],
+    new: _New,
     start_cluster: StartCluster,
     work: Work,
     display: Display,
@@ -150,15 +194,15 @@ def _complete(
     published = old is not None and [g.plan_digest for g in old.generations] == [
         plan.digest for plan in plans
     ]
-    if old is not None and published and not to_do and not new:
+    if old is not None and published and not to_do and not new.episodes:
         return Outcome(old, faults_of(finished_generations(out, plans)), 0)
     num_new_images = 0
-    if to_do or new:
+    if to_do or new.episodes:
         with start_cluster() as cluster:
-            if new:
+            if new.episodes:
                 plan = _plan(source, settings, plans, new, cluster, work, display, backend)
                 # A retry that fails again adds nothing; a first fault must be remembered.
-                if plan.episodes or not _known_episodes([plan]) <= _known_episodes(plans):
+                if plan.episodes or not known_episodes([plan]) <= known_episodes(plans):
                     write_atomic(
                         out / plan_path(plan.generation), encode_json(plan), out / TEMPORARY_FOLDER
                     )
@@ -183,24 +227,24 @@ def _plan(
     source: Source,
     settings: Settings,
     plans: list[Plan],
-    new: Sequence[Episode],
+    new: _New,
     cluster: Cluster,
     work: Work,
     display: Display,
     backend: str,
 ) -> Plan:
     """Checks the source of the new episodes and plans those that pass."""
-    new = [with_images(episode, settings.cameras) for episode in new]
-    display.phase("checking the source", "episodes", len(new))
+    episodes = [with_images(episode, settings.cameras) for episode in new.episodes]
+    display.phase("checking the source", "episodes", len(episodes))
     batches = [
         CheckJob(
             root=str(source.root.resolve()),
-            episodes=list(new[start : start + _CHECK_BATCH]),
+            episodes=episodes[start : start + _CHECK_BATCH],
             cameras=settings.camera_names,
         )
-        for start in range(0, len(new), _CHECK_BATCH)
+        for start in range(0, len(episodes), _CHECK_BATCH)
     ]
-    by_id = {episode.episode_index: episode for episode in new}
+    by_id = {episode.episode_index: episode for episode in episodes}
     checked: list[CheckedEpisode] = []
     failed: list[tuple[Episode, EpisodeFault]] = []
     for _, receipt in cluster.run(work, batches, lambda n: display.advance(n, 0)):
@@ -224,6 +268,7 @@ def _plan(
             for split in SPLITS
         },
         first_table=sum(len(plan.tables) for plan in plans),
+        labelled=new.labelled,
     )
 
 
@@ -242,52 +287,6 @@ def _run_tasks(cluster: Cluster, work: Work, jobs: list[Job], display: Display) 
         for fault in receipt.faults:
             display.note(f"quarantined: {fault}")
     return num_images
-
-
-def _known_episodes(plans: list[Plan]) -> set[int]:
-    planned = {p.episode.episode_index for plan in plans for p in plan.episodes}
-    return planned | {fault.episode_index for plan in plans for fault in plan.faults}
-
-
-def _refuse_other_settings(
-    out: Path, plans: list[Plan], settings: Settings, selected: Sequence[Episode]
-) -> None:
-    differences = settings_difference(plans[0].settings, settings)
-    if differences:
-        raise UserError(
-            f"--out {out}: made with other settings: {'; '.join(differences)}. "
-            "Use the same settings, another --out, or --overwrite to start anew."
-        )
-    missing = sorted(_known_episodes(plans) - {e.episode_index for e in selected})
-    if missing:
-        raise UserError(
-            f"--out {out}: holds {len(missing)} episodes that were not asked for now "
-            f"({', '.join(f'{e:08d}' for e in missing[:10])}); a selection may only grow. "
-            "Ask for them too, use another --out, or --overwrite to start anew."
-        )
-
-
-def _wipe(out: Path) -> None:
-    """Removes an earlier output, the manifest first, so that no reader takes it for whole.
-
-    Needs no readable plan. Only what predecode itself writes is touched, and only where an output
-    is; other files make the start refuse, as always.
-    """
-    state = out / ".predecode"
-    is_output = any(not path.name.startswith("lock") for path in state.iterdir())
-    (out / MANIFEST_PATH).unlink(missing_ok=True)
-    if not is_output:
-        return
-    for path in (out / "README.md", *out.glob("*.json")):
-        if path.name == "README.md" or WIDS_KIND in path.read_text():
-            path.unlink(missing_ok=True)
-    for folder in ("data", "lowdim", "meta"):
-        shutil.rmtree(out / folder, ignore_errors=True)
-    for path in state.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != "lock":
-            path.unlink()
 
 
 def _copy_metadata(out: Path, source: Source, plans: list[Plan]) -> None:

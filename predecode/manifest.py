@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from predecode.errors import EpisodeFault
 from predecode.planning import Plan, PlannedEpisode
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
-from predecode.selection import selected_frames
 from predecode.sources.episode import Episode
 from train_shards.format import MANIFEST_PATH, SPLITS, index_path, plan_path
 from train_shards.index import EPISODE_DTYPE, LIVE, NOT_STORED, write_index
@@ -158,11 +157,12 @@ def _generation_faults(
 
 
 def _missing(episode: Episode, planned: PlannedEpisode | None) -> MissingEpisode:
-    length = episode.num_frames if planned is None else planned.num_frames
+    if planned is not None:
+        ranges = [planned.asked]
+    else:
+        ranges = [] if episode.num_frames is None else [(0, episode.num_frames)]
     return MissingEpisode(
-        episode_index=episode.episode_index,
-        task_index=episode.task_index,
-        ranges=[] if length is None else [(0, length)],
+        episode_index=episode.episode_index, task_index=episode.task_index, ranges=ranges
     )
 
 
@@ -216,8 +216,11 @@ def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> 
                 data = (out / shard.ledger).read_bytes()
                 yield number, decode_ledger(data, num_members, num_images, where=shard.ledger)
 
-    def ranks_of(_: int, frames: NDArray[np.uint32]) -> NDArray[np.int64]:
-        return frames.astype(np.int64) // plan.settings.stride
+    stride = plan.settings.stride
+    first_of = {p.episode.episode_index: p.stored_frames(stride).start for p in plan.episodes}
+
+    def ranks_of(episode_index: int, frames: NDArray[np.uint32]) -> NDArray[np.int64]:
+        return (frames.astype(np.int64) - first_of[episode_index]) // stride
 
     header_xxh3 = write_index(file, episodes, num_members, ledgers(), ranks_of)
     live = (episodes["flags"] & LIVE) != 0
@@ -246,7 +249,8 @@ def _episode_rows(
         row["episode_index"] = episode.episode_index
         row["task_index"] = episode.task_index
         row["row_start"] = row_start
-        row["num_rows"] = len(selected_frames(0, planned.num_frames, plan.settings.stride))
+        stored = planned.stored_frames(plan.settings.stride)
+        row["num_rows"], row["first_frame"] = len(stored), stored.start
         row["num_frames"] = planned.num_frames
         row["flags"] = 0 if episode.episode_index in masked else LIVE
         row["lowdim_table"], row["lowdim_batch"] = batches.get(
@@ -264,7 +268,8 @@ def _card(manifest: Manifest) -> str:
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}\n---\n"
         f"# {settings.name}\n\n"
-        f"{totals.num_samples:,} samples of {totals.num_episodes:,} episodes, cameras "
+        f"{totals.num_samples:,} samples of {totals.num_episodes:,} episodes"
+        f"{', labelled frames only' if settings.annotated_only else ''}, cameras "
         f"{', '.join(settings.camera_names)}, {settings.size} pixels, {settings.codec}"
         f"{'' if settings.quality is None else f' quality {settings.quality}'}, in WebDataset "
         f"shards made by {manifest.written_by} from {settings.source}.\n\n"

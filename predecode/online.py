@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from predecode.config import make_settings
 from predecode.errors import EpisodeError, EpisodeFault, UserError
+from predecode.labels import labelled_frames, unlabelled_note
 from predecode.open_episodes import KnownEpisode, OpenEpisodes
+from predecode.selection import selected_frames
 from predecode.source_check import CheckedEpisode, check_episode
-from predecode.sources.episode import Episode, Source, with_images
+from predecode.sources.episode import Episode, Source, annotated_source, with_images
 from predecode.sources.registry import open_source
 from predecode.video.backends import choose_backend, load_backend
 from train_shards.b1k_state import StateChoice
-from train_shards.index import EPISODE_DTYPE, LIVE, row_of_position
+from train_shards.index import EPISODE_DTYPE, LIVE, row_of_position, stored_range
 from train_shards.items import ItemDataset, ItemOptions
 from train_shards.selection import (
     Selection,
@@ -48,14 +50,15 @@ class _OnlineFrame(NamedTuple):
     frame_index: int
     task_index: int
     num_frames: int
+    stored: tuple[int, int]
 
 
 class OnlineDataset(ItemDataset):
     """Items of a source by position, as ``train_shards.dataset.ShardDataset`` gives them.
 
     ``OnlineDataset(root)[i]`` equals ``ShardDataset(out)[i]`` key by key where ``out`` is a whole
-    output of ``root``, in one generation and one split, at the same size and stride; to the bit if
-    its codec is lossless and both decode with PyAV.
+    output of ``root``, in one generation and one split, at the same size, stride and labels; to the
+    bit if its codec is lossless and both decode with PyAV.
 
     Decoders have one thread and are opened when a process first reads; a pickled data set carries
     none of them, safe under fork and spawn. Reading in order decodes each picture once; a batch
@@ -74,6 +77,7 @@ class OnlineDataset(ItemDataset):
         backend_python: Mapping[str, str] | None = None,
         size: str = "224",
         stride: int = 1,
+        annotated_only: bool = False,
         only: Collection[int] | None = None,
         tasks: Sequence[int | str] | None = None,
         episodes: Sequence[int] | None = None,
@@ -98,6 +102,8 @@ class OnlineDataset(ItemDataset):
             backend_python: ``video_reader`` -> a Python interpreter that has it.
             size: of pictures, as ``predecode run --size``.
             stride: every ``stride``-th frame is a sample, from an episode's first.
+            annotated_only: as ``predecode run --annotated-only``, by the annotations as they are
+                now; an episode without a labelled frame is logged and does not count.
             only: ids of episodes; the data set is as if the source had no others, which makes it
                 quick to open.
             tasks: as in ``ShardDataset``, as all that follow.
@@ -125,7 +131,12 @@ class OnlineDataset(ItemDataset):
         load_backend(self._backend, self._backend_python)
         source = open_source(src, Path(root))
         settings = make_settings(
-            source, modalities=",".join(modalities), size=size, stride=stride, codec="raw"
+            source,
+            modalities=",".join(modalities),
+            size=size,
+            stride=stride,
+            codec="raw",
+            annotated_only=annotated_only,
         )
         images = settings.camera_names
         episodes_here = [
@@ -133,6 +144,12 @@ class OnlineDataset(ItemDataset):
             for episode in source.episodes
             if only is None or episode.episode_index in only
         ]
+        labelled: dict[int, tuple[int, int]] | None = None
+        if annotated_only:
+            labelled = labelled_frames(annotated_source(source), episodes_here, stride)
+            if note := unlabelled_note(episodes_here, labelled):
+                _LOG.warning("%s", note)
+            episodes_here = [e for e in episodes_here if e.episode_index in labelled]
         rates = {episode.fps for episode in episodes_here}
         options = ItemOptions(
             cameras,
@@ -151,7 +168,7 @@ class OnlineDataset(ItemDataset):
         self.faults: list[EpisodeFault] = []
         """Why episodes are left out."""
         checked = self._check(source, episodes_here)
-        self._episodes = _episode_rows(checked, stride)
+        self._episodes = _episode_rows(checked, stride, labelled or {})
         self._digests = np.array(
             [[i.digest[:_DIGEST_DIGITS] for i in c.inputs[-len(images) :]] for c in checked]
         ).reshape(-1, len(images))  # (episodes, images in sorted order)
@@ -161,7 +178,7 @@ class OnlineDataset(ItemDataset):
             positions_in_tasks((e.task_index, e.episode_index) for e in episodes_here),
             stride,
         )
-        self.digest = _digest(checked, stride, str(self._runs))
+        self.digest = _digest(checked, stride, f"{self._runs}{labelled or ''}")
         """Names the samples and their order, by the paths in the root and what is in the files."""
         if not len(self):
             raise UserError(
@@ -241,7 +258,7 @@ class OnlineDataset(ItemDataset):
         offsets = self._offsets.get(self.image_keys[camera])
         if offsets is None or offsets.max() <= 0:
             return range(0)
-        stop = min(frame.frame_index + int(offsets.max()) + 1, frame.num_frames)
+        stop = min(frame.frame_index + int(offsets.max()) + 1, frame.stored[1])
         return range(frame.frame_index, stop)
 
     def _num_recent(self) -> int:
@@ -254,13 +271,15 @@ class OnlineDataset(ItemDataset):
         row = row_of_position(position, *self._runs)
         episode = int(np.searchsorted(self._episodes["row_start"], row, side="right")) - 1
         record = self._episodes[episode]
+        stored = stored_range(record, self._stride)
         return _OnlineFrame(
             row=row,
             episode=episode,
             episode_index=int(record["episode_index"]),
-            frame_index=(row - int(record["row_start"])) * self._stride,
+            frame_index=stored[0] + (row - int(record["row_start"])) * self._stride,
             task_index=int(record["task_index"]),
             num_frames=int(record["num_frames"]),
+            stored=stored,
         )
 
     def _known(self, episode: int) -> KnownEpisode:
@@ -292,17 +311,21 @@ class OnlineDataset(ItemDataset):
         return {**self.__dict__, "_opened": None, "_source": {}}
 
 
-def _episode_rows(checked: Sequence[CheckedEpisode], stride: int) -> NDArray[np.void]:
+def _episode_rows(
+    checked: Sequence[CheckedEpisode], stride: int, labelled: Mapping[int, tuple[int, int]]
+) -> NDArray[np.void]:
     """The episodes as an index would list them, one row for each sample."""
     episodes = np.zeros(len(checked), EPISODE_DTYPE)
     row = 0
     for record, one in zip(episodes, checked, strict=True):
-        num_rows = len(range(0, one.num_frames, stride))
+        asked = labelled.get(one.episode.episode_index, (0, one.num_frames))
+        frames = selected_frames(*asked, stride)
         record["episode_index"] = one.episode.episode_index
         record["task_index"] = one.episode.task_index
-        record["row_start"], record["num_rows"] = row, num_rows
+        record["row_start"], record["num_rows"] = row, len(frames)
+        record["first_frame"] = frames.start
         record["num_frames"], record["flags"] = one.num_frames, LIVE
-        row += num_rows
+        row += len(frames)
     return episodes
 
 

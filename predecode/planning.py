@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import xxhash
@@ -74,6 +74,17 @@ class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
     num_frames: int
     split: str
     inputs: list[InputFile]
+    frames: tuple[int, int] | msgspec.UnsetType = msgspec.UNSET
+    """The frames ``[start, stop)`` that are asked for; unset, and then not in the file, for all."""
+
+    @property
+    def asked(self) -> tuple[int, int]:
+        """The frames ``[start, stop)`` that are asked for."""
+        return (0, self.num_frames) if self.frames is msgspec.UNSET else self.frames
+
+    def stored_frames(self, stride: int) -> range:
+        """Returns the frames that are to be stored."""
+        return selected_frames(*self.asked, stride)
 
     def video_input(self, camera: str) -> InputFile:
         """Returns a camera's video as it was when the plan was made."""
@@ -126,6 +137,7 @@ def make_plan(
     first_shards: dict[str, int],
     first_table: int,
     backend: str = STORING_BACKEND,
+    labelled: Mapping[int, tuple[int, int]] | None = None,
 ) -> Plan:
     """Returns the plan of one generation.
 
@@ -141,13 +153,20 @@ def make_plan(
         first_shards: split -> first free shard number.
         first_table: first free table number.
         backend: the decoder that makes the pictures.
+        labelled: ``episode_index`` -> the frames ``[start, stop)`` that are asked for of it; of
+            episodes that are not in it, all.
     """
+    labelled = labelled or {}
     checked = sorted(checked, key=lambda c: c.episode.episode_index)
     failed = sorted(failed, key=lambda f: f[0].episode_index)
     shards: list[ShardTask] = []
     for split in SPLITS:
         mine = [c for c in checked if (c.episode.episode_index in held_out) == (split == "val")]
-        pieces = [piece for c in mine for piece in cut_pieces(c, settings.stride)]
+        pieces = [
+            piece
+            for c in mine
+            for piece in cut_pieces(c, settings.stride, labelled.get(c.episode.episode_index))
+        ]
         dealt = deal_pieces(pieces, settings)
         shards += [
             ShardTask(shard_index=first_shards[split] + number, split=split, pieces=group)
@@ -166,6 +185,7 @@ def make_plan(
                 num_frames=c.num_frames,
                 split="val" if c.episode.episode_index in held_out else "train",
                 inputs=c.inputs,
+                frames=_unless_all(labelled.get(c.episode.episode_index), c.num_frames),
             )
             for c in checked
         ],
@@ -181,22 +201,31 @@ def make_plan(
     return msgspec.structs.replace(plan, digest=plan_digest(plan))
 
 
-def cut_pieces(checked: CheckedEpisode, stride: int) -> list[Piece]:
+def cut_pieces(
+    checked: CheckedEpisode, stride: int, frames: tuple[int, int] | None = None
+) -> list[Piece]:
     """Returns an episode's pieces in order; they cover every selected frame once.
 
     A piece is the shortest run of whole GOPs of the first camera with at least ``PIECE_FRAMES``
     frames; what is left at the end joins the last one. A piece without a selected frame is left
     out.
+
+    Args:
+        checked: the episode.
+        stride: every how manieth frame is selected.
+        frames: those ``[start, stop)`` that are asked for: the first and last piece begin and end
+            with them instead, inside a GOP. None for all.
     """
-    cuts = [0]
+    first, last = frames or (0, checked.num_frames)
+    cuts = [first]
     for keyframe in checked.keyframes:
-        if keyframe - cuts[-1] >= PIECE_FRAMES and checked.num_frames - keyframe >= PIECE_FRAMES:
+        if keyframe - cuts[-1] >= PIECE_FRAMES and last - keyframe >= PIECE_FRAMES:
             cuts.append(keyframe)
-    cuts.append(checked.num_frames)
+    cuts.append(last)
     return [
-        Piece(checked.episode.episode_index, start, stop, len(frames))
+        Piece(checked.episode.episode_index, start, stop, len(selected))
         for start, stop in itertools.pairwise(cuts)
-        if (frames := selected_frames(start, stop, stride))
+        if (selected := selected_frames(start, stop, stride))
     ]
 
 
@@ -228,6 +257,13 @@ def sample_order(samples: Iterable[tuple[int, int]], settings: Settings) -> list
     if settings.layout == "episode":
         return sorted(samples)
     return sorted(samples, key=lambda s: (_rank(settings.seed, "sample", *s), s))
+
+
+def _unless_all(
+    frames: tuple[int, int] | None, num_frames: int
+) -> tuple[int, int] | msgspec.UnsetType:
+    """Frames as a plan names them: not at all where they are the whole episode."""
+    return msgspec.UNSET if frames in (None, (0, num_frames)) else frames
 
 
 def _rank(seed: int, what: str, episode_index: int, frame_index: int) -> int:

@@ -9,7 +9,7 @@ import xxhash
 from predecode.sources.episode import Episode
 from train_shards.errors import UserError
 
-__all__ = ["held_out", "select_episodes", "selected_frames"]
+__all__ = ["held_out", "nearest", "select_episodes", "selected_frames"]
 
 _ID_DIGITS = 8
 """An episode id as file names and keys write it; fewer digits mean a position."""
@@ -97,9 +97,7 @@ def _parse_tasks(text: str, known: set[int], names: dict[str, int]) -> set[int]:
         elif token in names:
             indices = [names[token]]
         else:
-            near = difflib.get_close_matches(token, names, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UserError(f"--tasks {token}: no such task.{hint}")
+            raise UserError(f"--tasks {token}: no such task.{nearest(token, names)}")
         for index in indices:
             if index not in known:
                 raise UserError(
@@ -147,6 +145,18 @@ def _by_task(episodes: Sequence[Episode]) -> dict[int, list[Episode]]:
     for episode in episodes:
         groups.setdefault(episode.task_index, []).append(episode)
     return groups
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns a question after the known word that one comes nearest to, ``""`` where none is near.
+
+    >>> nearest("left_wirst", ["head", "left_wrist"]), nearest("left", ["head", "left_wrist"])
+    (" Did you mean 'left_wrist'?", " Did you mean 'left_wrist'?")
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    near += [name for name in known if word and name.startswith(word)]
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _tokens(text: str) -> list[str]:

@@ -76,7 +76,9 @@ class ShardDataset(ItemDataset):
             columns: low-dimensional columns to serve; None for all that an item's episode has. Name
                 those that all have where a collate function wants equal keys.
             delta_timestamps: key -> seconds from the item's frame, as in LeRobot: the values of
-                these frames are stacked; beyond the episode its first or last frame repeats.
+                these frames are stacked; beyond the episode its first or last frame repeats. Of an
+                output of labelled frames only, images end where these do, and repeat and pad there;
+                the other columns go on: an action chunk reaches into frames that have no image.
             image_layout: order of the axes of images.
             image_dtype: ``float32`` divides by 255.
             image_transforms: applied to each RGB picture, or to a window's, stacked.

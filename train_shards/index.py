@@ -31,6 +31,7 @@ __all__ = [
     "Location",
     "row_of_position",
     "sample_dtype",
+    "stored_range",
     "write_index",
 ]
 
@@ -60,9 +61,11 @@ EPISODE_DTYPE = np.dtype(
         ("flags", "<u4"),
         ("lowdim_table", "<u4"),
         ("lowdim_batch", "<u4"),
-        ("reserved", "<u4"),
+        ("first_frame", "<u4"),
     ]
 )
+"""Row ``r`` of an episode holds frame ``first_frame + r * stride``. Before 1.2 ``first_frame`` was
+reserved and 0: every episode was stored from its first frame on."""
 
 
 def sample_dtype(num_members: int) -> np.dtype[np.void]:
@@ -305,6 +308,17 @@ class Index:
         data = os.pread(self._descriptor, stop - start, start)
         if xxhash.xxh3_64_intdigest(data) != int(self._block_digests[block]):
             raise DataError(f"{self.path}: block {block} (bytes {start} to {stop}) is damaged")
+
+
+def stored_range(episode: np.void, stride: int) -> tuple[int, int]:
+    """Returns the frames ``[start, stop)`` from an episode's first row to its last.
+
+    Args:
+        episode: an ``EPISODE_DTYPE`` record with a row.
+        stride: every how manieth frame has one.
+    """
+    start = int(episode["first_frame"])
+    return start, start + (int(episode["num_rows"]) - 1) * stride + 1
 
 
 def row_of_position(position: int, starts: list[int], before: list[int]) -> int:

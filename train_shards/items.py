@@ -37,7 +37,7 @@ _MOST_SKIPS = 100
 
 
 class Frame(Protocol):
-    """What an item is made of: a frame, and its episode's length."""
+    """What an item is made of: a frame, its episode's length, and where that has images."""
 
     @property
     def episode_index(self) -> int: ...  # noqa: D102
@@ -47,6 +47,8 @@ class Frame(Protocol):
     def task_index(self) -> int: ...  # noqa: D102
     @property
     def num_frames(self) -> int: ...  # noqa: D102
+    @property
+    def stored(self) -> tuple[int, int]: ...  # noqa: D102
 
 
 class ItemOptions(NamedTuple):
@@ -211,7 +213,8 @@ class ItemDataset(ABC):
         offsets = self._offsets.get(self.image_keys[camera])
         if offsets is None:
             return [frame.frame_index]
-        frames: list[int] = window(frame.frame_index, offsets, frame.num_frames)[0].tolist()
+        start, stop = frame.stored
+        frames: list[int] = window(frame.frame_index, offsets, stop, start)[0].tolist()
         return frames
 
     def _arranged(self, image: StoredImage, camera: str) -> NDArray[Any]:
@@ -228,12 +231,13 @@ class ItemDataset(ABC):
     def _finished(self, frame: Frame, stacks: dict[str, list[Any]]) -> dict[str, Any]:
         """One item's images, by camera: windows stacked, then transformed, as LeRobot does."""
         images: dict[str, Any] = {}
+        start, stop = frame.stored
         for camera, pictures in stacks.items():
             key, image = self.image_keys[camera], pictures[0]
             if key in self._offsets:
                 image = np.stack(pictures)
                 images[f"{key}_is_pad"] = window(
-                    frame.frame_index, self._offsets[key], frame.num_frames
+                    frame.frame_index, self._offsets[key], stop, start
                 )[1]
             if self._image_transforms is not None and self.settings.is_rgb(camera):
                 image = self._image_transforms(image)

@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subsampling: str
     """JPEG chroma subsampling: ``420``, ``422`` or ``444``."""
     stride: int
-    """Every ``stride``-th frame of an episode is stored, from its first."""
+    """Every frame whose index is a multiple of ``stride`` is stored."""
     layout: str
     """``mixed`` or ``episode``."""
     shard_size: int
@@ -80,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: int
     state_layout: str = ""
     """Which numbers ``observation.state`` holds: ``b1k-2025-256``, ``b1k-2026-61``, or ``""``."""
+    annotated_only: bool = False
+    """Whether the frames before an episode's first label and after its last are left out."""
 
     modalities: dict[str, str] = {}
     """Stored image -> modality, of those that are not RGB: ``depth`` or ``seg_instance_id``."""
@@ -306,7 +308,7 @@ def load_manifest(out: str | Path) -> Manifest:
     """
     try:
         data = open_storage(out).read_file(MANIFEST_PATH)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{out}: no {MANIFEST_PATH}: not an output of predecode, or its run has not finished. "
             "The same 'predecode run' command again finishes an interrupted run."

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from train_shards.errors import DataError, UserError
 from train_shards.format import SPLITS, format_key
-from train_shards.index import Index, row_of_position
+from train_shards.index import Index, row_of_position, stored_range
 from train_shards.ledger import decode_ledger
 from train_shards.lowdim import LowdimTables
 from train_shards.manifest import GenerationEntry, Manifest, ShardEntry, load_manifest
@@ -53,6 +53,8 @@ class Place(NamedTuple):
     task_index: int
     num_frames: int
     """Length of the episode."""
+    stored: tuple[int, int]
+    """Frames ``[start, stop)`` from the first that is stored of the episode to the last."""
     lowdim_table: int
     lowdim_batch: int
 
@@ -304,6 +306,7 @@ class ShardReader:
             location.frame_index,
             int(episode["task_index"]),
             int(episode["num_frames"]),
+            stored_range(episode, self.settings.stride),
             int(episode["lowdim_table"]),
             int(episode["lowdim_batch"]),
         )

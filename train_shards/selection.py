@@ -148,10 +148,13 @@ def selected_runs(
     starts = episodes["row_start"][chosen].astype(np.int64)
     lengths = episodes["num_rows"][chosen].astype(np.int64)
     if selection.frames is not None:
-        # Row r of an episode holds frame r * stride: frames [a, b) are rows [ceil(a/s), ceil(b/s)).
-        first, stop = (-(-frame // stride) for frame in selection.frames)
-        stops = np.minimum(lengths, stop)
-        starts, lengths = starts + first, np.maximum(stops - first, 0)
+        # Row r of an episode holds frame f + r * stride: frames [a, b) are rows
+        # [ceil((a - f) / stride), ceil((b - f) / stride)), as far as it has them.
+        first_frames = episodes["first_frame"][chosen].astype(np.int64)
+        first, stop = (
+            np.clip(-((first_frames - frame) // stride), 0, lengths) for frame in selection.frames
+        )
+        starts, lengths = starts + first, np.maximum(stop - first, 0)
         starts, lengths = starts[lengths > 0], lengths[lengths > 0]
     return _joined(starts, lengths)
 
@@ -184,7 +187,7 @@ def spans_of_runs(episodes: NDArray[np.void], runs: Runs, stride: int, start: in
                         int(row["task_index"]),
                         start + before + first - run_start,
                         stop - first,
-                        (first - row_first) * stride,
+                        int(row["first_frame"]) + (first - row_first) * stride,
                         stride,
                     )
                 )

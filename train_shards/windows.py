@@ -66,19 +66,20 @@ def _whole_frames(key: str, delta_s: float, rate: float) -> int:
 
 
 def window(
-    frame_index: int, offsets: NDArray[np.int64], num_frames: int
+    frame_index: int, offsets: NDArray[np.int64], stop: int, start: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Returns the window's frames, clamped to the episode, and which of them were outside it.
+    """Returns the window's frames, clamped to ``[start, stop)``, and which of them were outside it.
 
     Args:
         frame_index: the frame around which the window lies.
         offsets: ``(H,)``.
-        num_frames: length of the episode.
+        stop: length of the episode, or the end of what is there of it.
+        start: the first frame that is there.
 
     >>> frames, is_pad = window(8, np.arange(4), 10)
     >>> frames.tolist(), is_pad.tolist()
     ([8, 9, 9, 9], [False, False, True, True])
     """
     frames = frame_index + offsets
-    clamped = np.clip(frames, 0, num_frames - 1)
+    clamped = np.clip(frames, start, stop - 1)
     return clamped, clamped != frames

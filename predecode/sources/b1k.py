@@ -77,18 +77,17 @@ class B1kSource:
         """Returns tasks, episodes, statistics, and each episode's annotation and orchestrator."""
         files = [path for path in _TRAINING_METADATA if (self.root / path).is_file()]
         for episode in episodes:
-            annotation = self.annotation_path(episode)
+            annotation = self.annotation_path(episode.episode_index)
             if annotation is not None and (self.root / annotation).is_file():
                 files.append(annotation)
             name = f"task-{episode.task_index:04d}/episode_{episode.episode_index:08d}"
             files += text_files(self.root, name)
         return files
 
-    def annotation_path(self, episode: Episode) -> str | None:
-        """Returns where an episode's annotation should stand, None where nothing tells."""
-        if "annotation_path" not in self.info:
-            return None
-        return self.path_of("annotation_path", episode.episode_index)
+    def annotation_path(self, episode_index: int) -> str | None:
+        """Returns where an episode's annotation lies, by info.json's template if it has one."""
+        known = "annotation_path" in self.info
+        return self.path_of("annotation_path", episode_index) if known else None
 
     def _episodes(self, fps: Fraction) -> Iterator[Episode]:
         for row in read_jsonl(self.root / "meta/episodes.jsonl"):

@@ -105,16 +105,17 @@ class B1k2026Source:
         Annotations keep their raw ids; ``annotation_path`` in ``meta/episodes`` tells whose they
         are. What stands by the same name below ``orchestrators/`` and ``subtasks/`` comes along.
         """
-        annotations = [path for path in map(self.annotation_path, episodes) if path is not None]
+        wanted = [self.annotation_path(episode.episode_index) for episode in episodes]
+        annotations = [path for path in wanted if path is not None]
         files = [*_TRAINING_METADATA, *episode_files(self.root), *annotations]
         for path in annotations:
             name = path.removeprefix("annotations/").removesuffix(".json")
             files += text_files(self.root, name)
         return [path for path in files if (self.root / path).is_file()]
 
-    def annotation_path(self, episode: Episode) -> str | None:
-        """Returns where an episode's annotation should stand, None where nothing tells."""
-        return self._annotations.get(episode.episode_index)
+    def annotation_path(self, episode_index: int) -> str | None:
+        """Returns where an episode's annotation lies, as its row of ``meta/episodes`` says."""
+        return self._annotations.get(episode_index)
 
 
 def _images(features: Collection[str], modality: str) -> dict[str, str]:

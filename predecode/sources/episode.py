@@ -2,14 +2,23 @@
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from predecode.errors import EpisodeFault
+from predecode.errors import EpisodeFault, UserError
 from train_shards.depth import DepthScale
 
-__all__ = ["Episode", "IdList", "Source", "TableSpan", "VideoSpan", "with_images"]
+__all__ = [
+    "AnnotatedSource",
+    "Episode",
+    "IdList",
+    "Source",
+    "TableSpan",
+    "VideoSpan",
+    "annotated_source",
+    "with_images",
+]
 
 
 class IdList(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +105,32 @@ class Source(Protocol):
     def metadata_files(self, episodes: Iterable[Episode]) -> list[str]:
         """Returns what training needs of the source's metadata, as paths relative to the root."""
         ...
+
+
+@runtime_checkable
+class AnnotatedSource(Source, Protocol):
+    """A data set whose episodes may have annotations, which say what is done in which frames."""
+
+    def annotation_path(self, episode_index: int) -> str | None:
+        """Returns where an episode's annotation lies, relative to the root, whether it does or not.
+
+        None where the data set names no place for it.
+        """
+        ...
+
+
+def annotated_source(source: Source) -> AnnotatedSource:
+    """Returns the source, which has annotations.
+
+    Raises:
+        UserError: it is of a kind that has none.
+    """
+    if not isinstance(source, AnnotatedSource):
+        raise UserError(
+            f"--annotated-only: --src {source.kind} has no annotations; expected a source whose "
+            "frames are labelled, such as b1k. Leave --annotated-only out."
+        )
+    return source
 
 
 def with_images(episode: Episode, images: Collection[str]) -> Episode:

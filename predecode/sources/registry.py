@@ -24,7 +24,7 @@ def find_root(kind: str, root: Path | None) -> Path:
     """
     if root is not None:
         if not root.is_dir():
-            raise UserError(f"--root {root}: no such folder.")
+            raise UserError(f"--root {root}: no such folder. Name the folder that holds the data.")
         return root
     if kind != "b1k":
         raise UserError(f"--src {kind}: needs --root, the folder of the data.")

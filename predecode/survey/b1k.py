@@ -75,7 +75,7 @@ _LISTED = 3
 
 def other_files(source: AnySource, episode: Episode) -> dict[str, str]:
     """Returns what the metadata name beside table and RGB videos: kind or video key -> path."""
-    annotation = source.annotation_path(episode)
+    annotation = source.annotation_path(episode.episode_index)
     files = {} if annotation is None else {_ANNOTATION: annotation}
     if isinstance(source, B1k2026Source):
         return files
@@ -156,7 +156,7 @@ def check_annotation_file(
 
 def check_annotation_id(source: AnySource, episode: Episode) -> Iterator[Finding]:
     """Yields a finding where the metadata of 2026 name an annotation of another raw id."""
-    path = source.annotation_path(episode)
+    path = source.annotation_path(episode.episode_index)
     if isinstance(source, B1kSource) or path is None:
         return
     raw_id = source.raw_ids.get(episode.episode_index)

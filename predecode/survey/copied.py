@@ -60,7 +60,7 @@ def _kinds(out: Path, source: AnySource, episodes: Sequence[Episode]) -> list[se
         if file is None:
             kinds.append({_MISSING} if episode.task_index in annotated else set())
             continue
-        where = source.annotation_path(episode) or ""
+        where = source.annotation_path(episode.episode_index) or ""
         findings = check_annotation_file(file, where, episode, source.task_names)
         findings += check_annotation_id(source, episode)
         kinds.append({finding.kind.removeprefix(_PREFIX) for finding in findings})
@@ -68,6 +68,6 @@ def _kinds(out: Path, source: AnySource, episodes: Sequence[Episode]) -> list[se
 
 
 def _copy_of(out: Path, source: AnySource, episode: Episode) -> Path | None:
-    path = source.annotation_path(episode)
+    path = source.annotation_path(episode.episode_index)
     copy = None if path is None else out / "meta" / path.removeprefix("meta/")
     return copy if copy is not None and copy.is_file() else None

@@ -10,7 +10,6 @@ from bisect import bisect
 from collections.abc import Callable, Sequence
 
 from predecode.planning import PlannedEpisode
-from predecode.selection import selected_frames
 
 __all__ = ["MOST_GOPS", "KeyframesOf", "around", "draw_samples"]
 
@@ -46,10 +45,10 @@ def draw_samples(
     """
     draw = random.Random(seed)
     by_id = {planned.episode.episode_index: planned for planned in episodes}
-    frames = [selected_frames(0, planned.num_frames, stride) for planned in by_id.values()]
+    stored_of = {number: planned.stored_frames(stride) for number, planned in by_id.items()}
     ends = [
         (episode_index, frame)
-        for episode_index, stored in zip(by_id, frames, strict=True)
+        for episode_index, stored in stored_of.items()
         for frame in sorted({stored[0], stored[-1]} if len(stored) else ())
     ]
     pairs = list(itertools.product(by_id, cameras))
@@ -64,24 +63,26 @@ def draw_samples(
     borders = [
         (episode_index, frame)
         for episode_index, keyframe in sorted(draw.sample(gops, min(MOST_GOPS, len(gops))))
-        for frame in around(keyframe, by_id[episode_index].num_frames, stride)
+        for frame in around(keyframe, stored_of[episode_index])
     ]
     return _distinct({
         "ends": ends,
         "keyframes": borders,
-        "random": _evenly(list(by_id), frames, draw, num_random),
+        "random": _evenly(list(by_id), list(stored_of.values()), draw, num_random),
     })  # fmt: skip
 
 
-def around(keyframe: int, num_frames: int, stride: int) -> list[int]:
-    """Returns the stored frames nearest to a keyframe, ascending.
+def around(keyframe: int, stored: range) -> list[int]:
+    """Returns those of an episode's stored frames that are nearest to a keyframe, ascending.
 
-    >>> around(250, 300, 1), around(250, 300, 6), around(1, 2, 1)
+    >>> around(250, range(300)), around(250, range(0, 300, 6)), around(1, range(2))
     ([247, 248, 249, 250, 251], [234, 240, 246, 252, 258], [0, 1])
+    >>> around(250, range(249, 300)), around(250, range(251)), around(250, range(400, 500))
+    ([249, 250, 251], [247, 248, 249, 250], [])
     """
-    first = -(-keyframe // stride)  # position of the first stored frame from the keyframe on
-    count = len(selected_frames(0, num_frames, stride))
-    return [p * stride for p in range(max(first - BEFORE, 0), min(first + AFTER, count))]
+    # Position of the first stored frame from the keyframe on.
+    first = -((stored.start - keyframe) // stored.step)
+    return list(stored[max(first - BEFORE, 0) : max(first + AFTER, 0)])
 
 
 def _evenly(

@@ -12,7 +12,6 @@ from predecode.manifest import Finished, build_manifest, write_split_index
 from predecode.pipeline import frames_of
 from predecode.planning import Plan, plan_digest
 from predecode.progress import Display
-from predecode.selection import selected_frames
 from predecode.verification.report import Finding
 from train_shards.index import Index
 from train_shards.manifest import IndexEntry, Manifest
@@ -85,7 +84,7 @@ def _check_plan(plan: Plan) -> Iterator[Finding]:
             dealt.setdefault(piece.episode_index, []).extend(frames)
     for planned in plan.episodes:
         frames = sorted(dealt[planned.episode.episode_index])
-        if frames != list(selected_frames(0, planned.num_frames, plan.settings.stride)):
+        if frames != list(planned.stored_frames(plan.settings.stride)):
             yield _finding(
                 "coverage",
                 f"{where}, episode {planned.episode.episode_index:08d}",

@@ -65,12 +65,17 @@ Shards = Sequence[Sequence[tuple[int, int]]]
 
 @dataclass(frozen=True)
 class StoredEpisode:
-    """One episode of a tiny output; every frame is stored."""
+    """One episode of a tiny output; every frame of its ``frames`` is stored, or of all."""
 
     episode_index: int
     num_frames: int
     task_index: int = 0
     is_live: bool = True
+    frames: tuple[int, int] | None = None
+
+    def stored(self, stride: int) -> list[int]:
+        start, stop = self.frames or (0, self.num_frames)
+        return [frame for frame in range(start, stop) if frame % stride == 0]
 
 
 def settings_of(**changes: Any) -> Settings:
@@ -152,15 +157,16 @@ def write_generation(
     else:
         _write_tables(out / table, tables)
     table_bytes = (out / table).read_bytes()
+    frames_of = {e.episode_index: e.stored(settings.stride) for e in episodes}
     index = out / index_path(split, generation)
     index.parent.mkdir(parents=True, exist_ok=True)
     with index.open("wb") as file:
         header_xxh3 = write_index(
             file,
-            _episode_rows(episodes),
+            _episode_rows(episodes, settings.stride),
             len(settings.fields),
             ledgers,
-            lambda _, frames: frames.astype(np.int64),
+            lambda number, frames: np.searchsorted(frames_of[number], frames),
         )
     return GenerationEntry(
         generation=generation,
@@ -182,8 +188,8 @@ def write_generation(
                 path=index_path(split, generation),
                 num_bytes=index.stat().st_size,
                 header_xxh3=header_xxh3,
-                num_samples=sum(e.num_frames for e in episodes),
-                num_live=sum(e.num_frames for e in episodes if e.is_live),
+                num_samples=sum(len(frames) for frames in frames_of.values()),
+                num_live=sum(len(frames_of[e.episode_index]) for e in episodes if e.is_live),
             )
         },
     )
@@ -236,17 +242,19 @@ def tiny_output(out: Path, **changes: Any) -> Manifest:
     return write_manifest(out, settings, [write_generation(out, settings, episodes, shards)])
 
 
-def _episode_rows(episodes: Sequence[StoredEpisode]) -> NDArray[np.void]:
+def _episode_rows(episodes: Sequence[StoredEpisode], stride: int) -> NDArray[np.void]:
     rows = np.zeros(len(episodes), EPISODE_DTYPE)
     row_start = 0
     for batch, (row, episode) in enumerate(zip(rows, episodes, strict=True)):
         row["episode_index"] = episode.episode_index
         row["task_index"] = episode.task_index
         row["row_start"] = row_start
-        row["num_rows"] = row["num_frames"] = episode.num_frames
+        frames = episode.stored(stride)
+        row["num_frames"], row["num_rows"] = episode.num_frames, len(frames)
+        row["first_frame"] = frames[0]
         row["flags"] = LIVE if episode.is_live else 0
         row["lowdim_batch"] = batch
-        row_start += episode.num_frames
+        row_start += len(frames)
     return rows
 
 

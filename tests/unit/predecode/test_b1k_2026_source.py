@@ -111,6 +111,14 @@ def test_the_edition_is_told_by_info(root: Path) -> None:
         B1kSource(root)
 
 
+def test_an_annotation_lies_where_the_episodes_row_says(root: Path) -> None:
+    write(root, *ROWS[:2], row(2, 43, 161, (1, 100), (0, 161), annotation_path=None))
+    paths = [B1k2026Source(root, INFO).annotation_path(episode) for episode in (0, 1, 2, 9)]
+    folder = "annotations/task-0000"
+    expected = [f"{folder}/episode_00000050.json", f"{folder}/episode_00000060.json", None, None]
+    assert paths == expected
+
+
 def test_an_episode_names_its_places_in_files(root: Path) -> None:
     assert open_b1k(root).episodes[1] == Episode(
         episode_index=1,

@@ -65,6 +65,13 @@ def test_episodes_are_sorted_and_keep_their_sparse_ids(root: Path) -> None:
     ]  # fmt: skip
 
 
+def test_an_annotation_lies_where_the_template_says_if_there_is_one(root: Path) -> None:
+    path = "annotations/task-0049/episode_00490010.json"
+    assert B1kSource(root).annotation_path(490010) == path  # whether it is there or not
+    set_info(root, annotation_path=...)
+    assert B1kSource(root).annotation_path(490010) is None
+
+
 def test_an_episode_names_its_files(root: Path) -> None:
     assert B1kSource(root).episodes[2] == Episode(
         episode_index=490010,

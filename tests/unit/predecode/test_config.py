@@ -173,6 +173,12 @@ def test_a_name_of_one_s_own() -> None:
         ),
         ({"cameras": "head,top"}, "--cameras top: expected one of head, left_wrist, right_wrist"),
         ({"cameras": ""}, "--cameras : expected one of head"),
+        (
+            {"cameras": "head,left_wirst"},
+            "--cameras left_wirst: expected .*, right_wrist. Did you mean 'left_wrist'?",
+        ),
+        ({"cameras": "right"}, "--cameras right: expected .*. Did you mean 'right_wrist'?"),
+        ({"codec": "jpg"}, r"--codec jpg: expected .*, raw\. Did you mean 'jpeg'\?"),
         ({"size": "big"}, r"--size big: expected 'native', one number \(224\) or WxH"),
         ({"size": "224x"}, "--size 224x: expected 'native'"),
         ({"size": "-1"}, "--size -1: expected 'native'"),
@@ -192,6 +198,20 @@ def test_a_name_of_one_s_own() -> None:
 def test_a_word_that_is_not_allowed_is_refused(words: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         settings(**words)
+
+
+def test_labelled_frames_need_a_source_with_labels() -> None:
+    with pytest.raises(UserError, match="--annotated-only: --src b1k has no annotations; expected"):
+        settings(annotated_only=True)
+
+    class Labelled(Demos):
+        def annotation_path(self, episode_index: int) -> str | None:
+            return f"annotations/{episode_index}.json"
+
+    assert settings(Labelled(), annotated_only=True).annotated_only
+    assert settings_difference(settings(Labelled(), annotated_only=True), settings()) == [
+        "--annotated-only: the output has True, asked for False"
+    ]
 
 
 def test_state_and_action_cannot_be_embedded_where_there_are_none() -> None:
@@ -229,9 +249,11 @@ def test_an_output_without_a_recorded_layout_is_the_2025_editions() -> None:
         ]
 
 
-def test_a_layout_that_says_nothing_leaves_no_trace() -> None:
+def test_what_says_nothing_leaves_no_trace() -> None:
     """Plans of older outputs keep their digests."""
     assert b"state_layout" not in msgspec.json.encode(
         msgspec.structs.replace(settings(), state_layout="")
     )
     assert b'"state_layout":"b1k-2025-256"' in msgspec.json.encode(settings())
+    assert b"annotated_only" not in msgspec.json.encode(settings())
+    assert b'"annotated_only":true' in msgspec.json.encode(settings_of(annotated_only=True))

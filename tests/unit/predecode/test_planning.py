@@ -115,6 +115,41 @@ def test_no_piece_but_the_last_could_be_cut_earlier(episode: CheckedEpisode) -> 
         assert inside == []
 
 
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ((0, 1000), [(0, 500), (500, 1000)]),  # all
+        ((0, 990), [(0, 500), (500, 990)]),  # the tail is cut inside a GOP
+        ((14, 963), [(14, 500), (500, 963)]),  # the head too
+        ((300, 963), [(300, 963)]),  # 500 is 200 frames after the first
+        ((10, 755), [(10, 755)]),  # 500 leaves 255
+        ((10, 756), [(10, 500), (500, 756)]),
+        ((260, 270), [(260, 270)]),
+    ],
+)
+def test_pieces_of_a_part_of_an_episode(
+    frames: tuple[int, int], expected: list[tuple[int, int]]
+) -> None:
+    episode = checked(10, 1000, [0, 250, 500, 750])
+    assert spans(cut_pieces(episode, 1, frames)) == expected
+
+
+@given(episodes(), st.integers(1, 40), st.data())
+def test_pieces_cover_every_selected_frame_of_a_part_once(
+    episode: CheckedEpisode, stride: int, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, episode.num_frames - 1))
+    stop = data.draw(st.integers(start + 1, episode.num_frames))
+    pieces = cut_pieces(episode, stride, (start, stop))
+    frames = [f for p in pieces for f in range(p.start, p.stop) if f % stride == 0]
+    assert frames == [f for f in range(episode.num_frames) if start <= f < stop and f % stride == 0]
+    assert sum(piece.num_samples for piece in pieces) == len(frames)
+    for piece in pieces:
+        assert start <= piece.start < piece.stop <= stop
+        assert piece.start in {start, *episode.keyframes}
+        assert piece.stop in {stop, *episode.keyframes}
+
+
 # --- shards ---------------------------------------------------------------------------------------
 
 PIECES = st.lists(
@@ -331,6 +366,24 @@ def test_the_digest_depends_on_a_decoder_other_than_the_usual_but_on_no_last_wor
         for death in deaths
     }
     assert len(digests) == 1
+
+
+def test_a_plan_of_labelled_frames_says_which_and_of_whole_episodes_nothing() -> None:
+    plan = plan_of(SMALL, labelled={10: (14, 580), 20: (0, 300)})
+    frames = {p.episode.episode_index: p.frames for p in plan.episodes}
+    assert frames == {10: (14, 580), 20: msgspec.UNSET, 70010: msgspec.UNSET}
+    asked = {p.episode.episode_index: p.asked for p in plan.episodes}
+    assert asked == {10: (14, 580), 20: (0, 300), 70010: (0, 520)}
+    assert plan.episodes[0].stored_frames(7) == range(14, 580, 7)
+    assert plan.episodes[0].stored_frames(10) == range(20, 580, 10)
+    train = [piece for shard in plan.shards[:-1] for piece in shard.pieces]
+    assert Piece(10, 14, 300, 286) in train
+    assert Piece(10, 300, 580, 280) in train
+    copy = msgspec.json.decode(msgspec.json.encode(plan), type=Plan)
+    assert copy == plan
+    assert plan_digest(copy) == plan.digest != plan_of(SMALL).digest
+    assert plan_of(SMALL, labelled={10: (0, 600)}) == plan_of(SMALL)
+    assert b'"frames"' not in msgspec.json.encode(plan_of(SMALL))
 
 
 def test_a_plan_survives_json() -> None:

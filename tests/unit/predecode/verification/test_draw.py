@@ -40,8 +40,15 @@ def test_every_camera_has_its_own_keyframes() -> None:
 
 
 def test_a_keyframe_between_stored_frames() -> None:
-    assert around(250, 1000, 6) == [234, 240, 246, 252, 258]
-    assert around(999, 1000, 1) == [996, 997, 998, 999]
+    assert around(250, range(0, 1000, 6)) == [234, 240, 246, 252, 258]
+    assert around(999, range(1000)) == [996, 997, 998, 999]
+
+
+def test_around_a_keyframe_only_what_is_stored_of_a_part_of_an_episode() -> None:
+    assert around(250, range(252, 900, 6)) == [252, 258]
+    assert around(250, range(248, 900)) == [248, 249, 250, 251]
+    assert around(250, range(100, 249)) == [247, 248]
+    assert around(250, range(600, 900)) == []
 
 
 def test_a_large_set_costs_200_videos_and_200_keyframes() -> None:
