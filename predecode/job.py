@@ -10,10 +10,20 @@ import msgspec
 
 from predecode.cluster import Cluster, Report
 from predecode.config import settings_difference
+from predecode.dropped import Dropped, load_dropped
 from predecode.errors import EpisodeFault, UserError, disk_errors_of
 from predecode.lock import OutputLock
-from predecode.manifest import WIDS_KIND, faults_of, publish
-from predecode.output import Job, finished_generations, jobs_of, load_plans, receipt_of
+from predecode.manifest import WIDS_KIND, faults_of, is_published, publish
+from predecode.metadata_copies import without_episodes
+from predecode.output import (
+    Job,
+    finished_generations,
+    free_numbers,
+    jobs_of,
+    load_all_plans,
+    load_plans,
+    receipt_of,
+)
 from predecode.pipeline import ShardJob
 from predecode.planning import Plan, make_plan
 from predecode.probe import environment, probe_hash
@@ -26,7 +36,7 @@ from predecode.tasks import CheckJob, CheckReceipt, run_task
 from predecode.tasks import Job as AnyJob
 from predecode.tasks import Receipt as AnyReceipt
 from predecode.video.backends import STORING_BACKEND, load_backend
-from train_shards.format import MANIFEST_PATH, SPLITS, plan_path
+from train_shards.format import MANIFEST_PATH, plan_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
@@ -74,13 +84,14 @@ def run_job(
         shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
         plans = load_plans(out)
         if plans:
-            _refuse_other_settings(out, plans, settings, selected)
+            _refuse_other_settings(out, plans, settings)
+            _refuse_shrinking(out, _known_episodes(plans) - load_dropped(out).ids, selected)
         elif stray := [p.name for p in out.iterdir() if p.name != ".predecode"]:
             raise UserError(
                 f"--out {out}: not empty and not an output of predecode ({', '.join(stray[:3])}). "
                 "Choose an empty or new folder."
             )
-        known = _known_episodes(plans)
+        known = _known_episodes(plans) | load_dropped(out).ids
         new = [episode for episode in selected if episode.episode_index not in known]
         return _complete(out, source, settings, plans, new, start_cluster, work, display)
 
@@ -145,16 +156,14 @@ def _complete(
     # The root may have moved since; the inputs' digests tell whether it is the same data.
     plans = [msgspec.structs.replace(plan, root=str(source.root.resolve())) for plan in plans]
     to_do = [job for plan in plans for job in jobs_of(out, plan) if receipt_of(out, job) is None]
-    published = old is not None and [g.plan_digest for g in old.generations] == [
-        plan.digest for plan in plans
-    ]
-    if old is not None and published and not to_do and not new:
+    dropped = load_dropped(out)
+    if old is not None and is_published(old, plans, dropped) and not to_do and not new:
         return Outcome(old, faults_of(finished_generations(out, plans)), 0)
     num_new_images = 0
     if to_do or new:
         with start_cluster() as cluster:
             if new:
-                plan = _plan(source, settings, plans, new, cluster, work, display, backend)
+                plan = _plan(out, source, settings, new, cluster, work, display, backend)
                 # A retry that fails again adds nothing; a first fault must be remembered.
                 if plan.episodes or not _known_episodes([plan]) <= _known_episodes(plans):
                     write_atomic(
@@ -163,18 +172,18 @@ def _complete(
                     plans = [*plans, plan]
                     to_do += jobs_of(out, plan)
             num_new_images = _run_tasks(cluster, work, to_do, display)
-    _copy_metadata(out, source, plans)
+    _copy_metadata(out, source, plans, dropped)
     finished = finished_generations(out, plans)
-    manifest = publish(out, finished, old)
+    manifest = publish(out, finished, old, dropped.episodes)
     # A task of an earlier call that was still dying when this one began may have left a file.
     shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
     return Outcome(manifest, faults_of(finished), num_new_images)
 
 
 def _plan(
+    out: Path,
     source: Source,
     settings: Settings,
-    plans: list[Plan],
     new: Sequence[Episode],
     cluster: Cluster,
     work: Work,
@@ -201,8 +210,9 @@ def _plan(
         for fault in receipt.faults:
             failed.append((by_id[fault.episode_index], fault))
             display.note(f"quarantined: {fault}")
+    free = free_numbers(load_all_plans(out), load_dropped(out).used)
     return make_plan(
-        generation=len(plans),
+        generation=free.generation,
         settings=settings,
         root=str(source.root.resolve()),
         probe=probe_hash(settings, backend),
@@ -211,11 +221,8 @@ def _plan(
         checked=checked,
         failed=failed,
         held_out=held_out(source.episodes, settings.val_episodes, settings.seed),
-        first_shards={
-            split: sum(shard.split == split for plan in plans for shard in plan.shards)
-            for split in SPLITS
-        },
-        first_table=sum(len(plan.tables) for plan in plans),
+        first_shards=free.shards,
+        first_table=free.table,
     )
 
 
@@ -237,25 +244,26 @@ def _run_tasks(cluster: Cluster, work: Work, jobs: list[Job], display: Display) 
 
 
 def _known_episodes(plans: list[Plan]) -> set[int]:
-    planned = {p.episode.episode_index for plan in plans for p in plan.episodes}
-    return planned | {fault.episode_index for plan in plans for fault in plan.faults}
+    return {episode.episode_index for plan in plans for episode in plan.all_episodes}
 
 
-def _refuse_other_settings(
-    out: Path, plans: list[Plan], settings: Settings, selected: Sequence[Episode]
-) -> None:
+def _refuse_other_settings(out: Path, plans: list[Plan], settings: Settings) -> None:
     differences = settings_difference(plans[0].settings, settings)
     if differences:
         raise UserError(
             f"--out {out}: made with other settings: {'; '.join(differences)}. "
             "Use the same settings, another --out, or --overwrite to start anew."
         )
-    missing = sorted(_known_episodes(plans) - {e.episode_index for e in selected})
+
+
+def _refuse_shrinking(out: Path, held: set[int], selected: Sequence[Episode]) -> None:
+    missing = sorted(held - {e.episode_index for e in selected})
     if missing:
         raise UserError(
             f"--out {out}: holds {len(missing)} episodes that were not asked for now "
             f"({', '.join(f'{e:08d}' for e in missing[:10])}); a selection may only grow. "
-            "Ask for them too, use another --out, or --overwrite to start anew."
+            "Ask for them too, take them out with 'predecode drop', use another --out, or "
+            "--overwrite to start anew."
         )
 
 
@@ -282,11 +290,12 @@ def _wipe(out: Path) -> None:
             path.unlink()
 
 
-def _copy_metadata(out: Path, source: Source, plans: list[Plan]) -> None:
+def _copy_metadata(out: Path, source: Source, plans: list[Plan], dropped: Dropped) -> None:
     """Copies what training needs of the source's metadata to ``meta/``; equal files stay."""
     episodes = [p.episode for plan in plans for p in plan.episodes]
+    erased = dropped.ids - _known_episodes(plans)
     for path in source.metadata_files(episodes):
-        data = (source.root / path).read_bytes()
+        data = without_episodes(path, (source.root / path).read_bytes(), erased)
         target = out / "meta" / path.removeprefix("meta/")
         if not target.is_file() or target.read_bytes() != data:
             write_atomic(target, data, out / TEMPORARY_FOLDER)
