@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, default_collate
 from train_shards.b1k_state import policy_state
 from train_shards.dataset import IMAGE_KEY
 from train_shards.errors import UserError
+from train_shards.joined import JoinedDataset
 from train_shards.policy import Batch, prompt_ids
 from train_shards.ranks import Ranks
 from train_shards.sampling import ResumableSampler
@@ -37,13 +38,16 @@ def open_dataset(config: TrainConfig) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"dataset={config.dataset}: {error}; expected module.Class.") from error
     deltas_s = [step / config.fps for step in range(config.action_horizon)]
-    return kind(
-        **config.dataset_options,
-        tasks=config.tasks,
-        episodes=config.episodes,
-        delta_timestamps={"action": deltas_s},
-        image_layout="CHW",
-    )
+    options = config.dataset_options | {
+        "tasks": config.tasks,
+        "episodes": config.episodes,
+        "delta_timestamps": {"action": deltas_s},
+        "image_layout": "CHW",
+    }
+    if len(config.outputs) < 2:
+        return kind(**options)
+    options = {"columns": ["observation.state"]} | options  # others may be in some outputs only
+    return JoinedDataset([kind(**{**options, "out": out}) for out in config.outputs])
 
 
 def make_sampler(config: TrainConfig, ranks: Ranks, dataset: Any) -> ResumableSampler:

@@ -43,9 +43,9 @@ TRAIN_SHARDS = [
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
     "norm_stats", "norm_stats_file", "quantiles",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
-    "dataset", "items", "images", "reader", "selection", "windows", "lowdim", "index", "ledger",
-    "manifest", "remote_storage", "node_cache", "storage", "codec", "depth", "permutation",
-    "format", "b1k_state", "errors",
+    "joined", "dataset", "items", "images", "reader", "selection", "windows", "lowdim", "index",
+    "ledger", "manifest", "remote_storage", "node_cache", "storage", "codec", "depth",
+    "permutation", "format", "b1k_state", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]
