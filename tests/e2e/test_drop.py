@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from predecode.errors import UserError
 from predecode.shard_writer import iter_members
 from predecode.sources.barcode import read
 from predecode.sources.sample import make_sample
+from tests.support import kill_drop
 from tests.support.jobs import (
     command,
     drop_here,
@@ -34,7 +38,7 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 LENGTHS = {10: 60, 20: 125, 40: 376, 490010: 251}
 """Samples of each episode of the train split."""
-GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("v*"))
+GOLDEN = [Path(__file__).parents[1] / "golden" / name for name in ("v1.0", "v1.1")]
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +348,23 @@ def test_outputs_of_older_formats_lose_episodes_too(
     assert data_files(grown) == data_files(golden)
 
 
+def test_depth_and_segmentation_are_cut_like_pictures(tmp_path: Path) -> None:
+    root, out = tmp_path / "b1k", tmp_path / "out"
+    make_sample(root, episode_indices=[10, 490040])
+    options: dict[str, Any] = {
+        "size": "64",
+        "stride": 40,
+        "modalities": "rgb,depth,seg_instance_id",
+    }
+    run_here(root, out, **options)
+    assert drop_here(out, 10, rewrite=True).num_cut == 1
+    assert traces(out, 10) == set()
+    dropped = fingerprint(out)
+    next(out.glob("data/train/*.tar")).unlink()
+    assert run_here(root, out, **options).num_new_images == 3 * 9
+    assert fingerprint(out) == dropped
+
+
 def test_of_the_2026_edition_rows_and_the_annotation_go(
     shards_2026: Path, root_2026: Path, tmp_path: Path
 ) -> None:
@@ -364,6 +385,24 @@ def test_of_the_2026_edition_rows_and_the_annotation_go(
     assert verify_here(root_2026, out, num_random=20).status == "proven"
 
 
+def test_killed_at_40_changes_it_is_read_and_the_same_command_finishes(
+    b1k_root: Path, tmp_path: Path
+) -> None:
+    run_here(b1k_root, tmp_path / "whole", **kill_drop.OPTIONS)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.kill_drop", b1k_root, tmp_path / "whole", tmp_path,
+         "1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trials = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(trials) == kill_drop.NUM_STEPS == 40
+    assert {t["first"] for t in trials} == {-signal.SIGKILL}
+    assert [t for t in trials if t["second"] != 0 or t["wrong"]] == []
+    # Killed early it serves all, later the rest, and never anything else.
+    assert {tuple(t["between"]) for t in trials} == {(10, 20, 40, 490010), (20, 40)}
+
+
 def test_damage_is_not_copied(out: Path) -> None:
     tar = out / "data/train/b1k-train-000000.tar"
     names = {member.name[:11] for member in iter_members(tar)}
@@ -377,7 +416,8 @@ def test_damage_is_not_copied(out: Path) -> None:
     assert done.returncode == 2
     assert f"b1k-train-000000.tar, key {member.name.partition('.')[0]}, member" in done.stderr
     assert "the ledger says" in done.stderr
-    assert data_files(out) == {n: d for n, d in before.items() if n.startswith(("data", "lowdim"))}
+    shards = {name: digest for name, digest in before.items() if name.startswith("data/")}
+    assert {n: d for n, d in fingerprint(out).items() if n.startswith("data/")} == shards
     assert [span.episode_index for span in ShardDataset(out).spans()] == [20, 40, 490010]  # masked
 
 
