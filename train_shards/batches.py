@@ -29,8 +29,10 @@ _COLUMNS = ("action", "action_is_pad", "sample_index", "episode_index", "frame_i
 def open_dataset(config: TrainConfig) -> Any:
     """Returns an object of the class that ``dataset`` names, with ``cameras`` and ``digest``.
 
+    Several outputs are joined.
+
     Raises:
-        UserError: no such class, or what it refuses.
+        UserError: no such class, what it refuses, or outputs that do not fit together.
     """
     module, _, name = config.dataset.rpartition(".")
     try:
@@ -44,10 +46,11 @@ def open_dataset(config: TrainConfig) -> Any:
         "delta_timestamps": {"action": deltas_s},
         "image_layout": "CHW",
     }
-    if len(config.outputs) < 2:
+    outs = options.get("out")
+    if not isinstance(outs, list):
         return kind(**options)
     options = {"columns": ["observation.state"]} | options  # others may be in some outputs only
-    return JoinedDataset([kind(**{**options, "out": out}) for out in config.outputs])
+    return JoinedDataset([kind(**{**options, "out": out}) for out in outs])
 
 
 def make_sampler(config: TrainConfig, ranks: Ranks, dataset: Any) -> ResumableSampler:
