@@ -1,9 +1,9 @@
-"""Commands: sample, run, retry, verify. Thin: words in, calls, exit status out."""
+"""Commands: sample, run, retry, drop, verify. Thin: words in, calls, exit status out."""
 
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import pairwise
@@ -25,6 +25,7 @@ from predecode.errors import (
 
 if TYPE_CHECKING:
     from predecode.cluster import Cluster
+    from predecode.dropping import DropOutcome
     from predecode.job import Outcome, Work
     from predecode.sources.episode import Source
 
@@ -257,6 +258,40 @@ def retry(
 
 
 @app.command()
+def drop(
+    out: Annotated[Path, typer.Argument(help="An output of predecode run.")],
+    episodes: Annotated[
+        str | None, typer.Option(help="Ids of episodes to take out: 00490010,00490020.")
+    ] = None,
+    rewrite: Annotated[
+        bool,
+        typer.Option(
+            "--rewrite",
+            help="Also remove what dropped episodes have in files: their shards and tables are "
+            "made anew without them, by copying.",
+        ),
+    ] = False,
+) -> None:
+    """Take episodes out of an output; the source is not needed, and is left alone.
+
+    Without --rewrite they are masked: readers of this package leave them out at once, foreign
+    readers of the tars do not.
+
+    Example: predecode drop shards/ --episodes 00490010 --rewrite
+    """
+    from predecode.dropping import drop_episodes
+    from predecode.progress import JobProgress
+
+    if episodes is None and not rewrite:
+        raise UserError("drop: expected --episodes, or --rewrite for those dropped before.")
+    wanted = set[int]() if episodes is None else _parse_ids(episodes)
+    with JobProgress() as display:
+        outcome = drop_episodes(out.resolve(), wanted, display, rewrite=rewrite)
+    for line in _drop_lines(out, outcome, is_rewritten=rewrite):
+        print(line)
+
+
+@app.command()
 def verify(
     out: Annotated[
         Path | None, typer.Argument(help="An output of predecode run; none with --source.")
@@ -472,6 +507,26 @@ def _finish(out: Path, source: "Source", outcome: "Outcome", max_failures: int) 
         _say(line)
     if len(faults) > max_failures:
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _drop_lines(out: Path, outcome: "DropOutcome", *, is_rewritten: bool) -> Iterator[str]:
+    """What a drop did, and what is left."""
+    manifest, totals = outcome.manifest, outcome.manifest.totals
+    yield (
+        f"{out}: {outcome.num_new} episodes dropped now, {len(manifest.dropped)} in all; left are "
+        f"{totals.num_episodes} episodes, {totals.num_samples:,} samples in {totals.num_shards} "
+        f"shards; {'complete' if manifest.complete else 'INCOMPLETE'}"
+    )
+    if is_rewritten:
+        yield (
+            f"{outcome.num_cut} shards and tables made anew, {len(outcome.removed)} files removed; "
+            "of dropped episodes nothing is left but their numbers"
+        )
+    else:
+        yield (
+            "dropped episodes are masked; their bytes still stand in shards and tables until "
+            f"predecode drop {out} --rewrite"
+        )
 
 
 def _say(text: str) -> None:

@@ -9,11 +9,21 @@ from typing import NamedTuple
 import msgspec
 
 from predecode.cluster import Cluster, Report
+from predecode.dropped import Dropped, load_dropped
 from predecode.errors import EpisodeFault, UserError, disk_errors_of
 from predecode.labels import labelled_frames, unlabelled_note
 from predecode.lock import OutputLock
-from predecode.manifest import faults_of, publish
-from predecode.output import Job, finished_generations, jobs_of, load_plans, receipt_of
+from predecode.manifest import faults_of, is_published, publish
+from predecode.metadata_copies import without_episodes
+from predecode.output import (
+    Job,
+    finished_generations,
+    free_numbers,
+    jobs_of,
+    load_all_plans,
+    load_plans,
+    receipt_of,
+)
 from predecode.pipeline import ShardJob
 from predecode.planning import Plan, make_plan
 from predecode.probe import environment, probe_hash
@@ -26,6 +36,7 @@ from predecode.standing_output import (
     known_episodes,
     listed_ids,
     refuse_other_settings,
+    refuse_shrinking,
     refuse_strangers,
     wipe,
 )
@@ -33,7 +44,7 @@ from predecode.tasks import CheckJob, CheckReceipt, run_task
 from predecode.tasks import Job as AnyJob
 from predecode.tasks import Receipt as AnyReceipt
 from predecode.video.backends import STORING_BACKEND, load_backend
-from train_shards.format import MANIFEST_PATH, SPLITS, plan_path
+from train_shards.format import MANIFEST_PATH, plan_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
@@ -85,7 +96,7 @@ def run_job(
         UserError: the output has other settings or more episodes than selected, or is locked.
         InfraError: a disk, node or the source failed; what is finished stays.
     """
-    if not overwrite and not (out / plan_path(0)).exists():
+    if not overwrite and not any((out / plan_path(0)).parent.glob("plan-*.json")):
         refuse_strangers(out)  # before a lock is left among them
     with disk_errors_of(str(out)), OutputLock(out):
         if overwrite:
@@ -93,10 +104,11 @@ def run_job(
         shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
         plans = load_plans(out)
         if plans:
-            refuse_other_settings(out, plans, settings, selected)
+            refuse_other_settings(out, plans, settings)
+            refuse_shrinking(out, known_episodes(plans) - load_dropped(out).ids, selected)
         else:
             refuse_strangers(out)
-        known = known_episodes(plans)
+        known = known_episodes(plans) | load_dropped(out).ids
         unknown = [episode for episode in selected if episode.episode_index not in known]
         new = _to_plan(source, settings, unknown, display, is_first=not plans)
         return _complete(out, source, settings, plans, new, start_cluster, work, display)
@@ -191,16 +203,14 @@ def _complete(
     # The root may have moved since; the inputs' digests tell whether it is the same data.
     plans = [msgspec.structs.replace(plan, root=str(source.root.resolve())) for plan in plans]
     to_do = [job for plan in plans for job in jobs_of(out, plan) if receipt_of(out, job) is None]
-    published = old is not None and [g.plan_digest for g in old.generations] == [
-        plan.digest for plan in plans
-    ]
-    if old is not None and published and not to_do and not new.episodes:
+    dropped = load_dropped(out)
+    if old is not None and is_published(old, plans, dropped) and not to_do and not new.episodes:
         return Outcome(old, faults_of(finished_generations(out, plans)), 0)
     num_new_images = 0
     if to_do or new.episodes:
         with start_cluster() as cluster:
             if new.episodes:
-                plan = _plan(source, settings, plans, new, cluster, work, display, backend)
+                plan = _plan(out, source, settings, new, cluster, work, display, backend)
                 # A retry that fails again adds nothing; a first fault must be remembered.
                 if plan.episodes or not known_episodes([plan]) <= known_episodes(plans):
                     write_atomic(
@@ -209,9 +219,9 @@ def _complete(
                     plans = [*plans, plan]
                     to_do += jobs_of(out, plan)
             num_new_images = _run_tasks(cluster, work, to_do, display)
-    _copy_metadata(out, source, plans)
+    _copy_metadata(out, source, plans, dropped)
     finished = finished_generations(out, plans)
-    manifest = publish(out, finished, old)
+    manifest = publish(out, finished, old, dropped.episodes)
     # A task of an earlier call that was still dying when this one began may have left a file.
     shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
     return Outcome(manifest, faults_of(finished), num_new_images, _new_episodes(old, plans))
@@ -224,9 +234,9 @@ def _new_episodes(old: Manifest | None, plans: list[Plan]) -> list[Episode]:
 
 
 def _plan(
+    out: Path,
     source: Source,
     settings: Settings,
-    plans: list[Plan],
     new: _New,
     cluster: Cluster,
     work: Work,
@@ -253,8 +263,9 @@ def _plan(
         for fault in receipt.faults:
             failed.append((by_id[fault.episode_index], fault))
             display.note(f"quarantined: {fault}")
+    free = free_numbers(load_all_plans(out), load_dropped(out).used)
     return make_plan(
-        generation=len(plans),
+        generation=free.generation,
         settings=settings,
         root=str(source.root.resolve()),
         probe=probe_hash(settings, backend),
@@ -263,11 +274,8 @@ def _plan(
         checked=checked,
         failed=failed,
         held_out=held_out(source.episodes, settings.val_episodes, settings.seed),
-        first_shards={
-            split: sum(shard.split == split for plan in plans for shard in plan.shards)
-            for split in SPLITS
-        },
-        first_table=sum(len(plan.tables) for plan in plans),
+        first_shards=free.shards,
+        first_table=free.table,
         labelled=new.labelled,
     )
 
@@ -289,11 +297,12 @@ def _run_tasks(cluster: Cluster, work: Work, jobs: list[Job], display: Display) 
     return num_images
 
 
-def _copy_metadata(out: Path, source: Source, plans: list[Plan]) -> None:
+def _copy_metadata(out: Path, source: Source, plans: list[Plan], dropped: Dropped) -> None:
     """Copies what training needs of the source's metadata to ``meta/``; equal files stay."""
     episodes = [p.episode for plan in plans for p in plan.episodes]
+    erased = dropped.ids - known_episodes(plans)
     for path in source.metadata_files(episodes):
-        data = (source.root / path).read_bytes()
+        data = without_episodes(path, (source.root / path).read_bytes(), erased)
         target = out / "meta" / path.removeprefix("meta/")
         if not target.is_file() or target.read_bytes() != data:
             write_atomic(target, data, out / TEMPORARY_FOLDER)

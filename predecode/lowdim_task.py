@@ -1,6 +1,6 @@
 """One table task: the low-dimensional rows of whole episodes -> an Arrow file -> receipt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from train_shards.lowdim import write_lowdim
 from train_shards.manifest import LowdimEntry, Settings
 from train_shards.storage import atomic_file, sha256_of_file
 
-__all__ = ["LowdimJob", "read_table", "run_lowdim_task"]
+__all__ = ["LowdimJob", "read_table", "run_lowdim_task", "write_table"]
 
 
 class LowdimJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -44,8 +44,6 @@ def run_lowdim_task(job: LowdimJob, report: Callable[[int], None]) -> LowdimRece
     Raises:
         InfraError: the source changed, or a disk refuses.
     """
-    out = Path(job.out)
-    path = lowdim_path(job.settings.name, job.task.table_index)
     tables: dict[int, pa.Table] = {}
     faults: list[EpisodeFault] = []
     with disk_errors_of(job.out):
@@ -61,21 +59,40 @@ def run_lowdim_task(job: LowdimJob, report: Callable[[int], None]) -> LowdimRece
                 tables[planned.episode.episode_index] = table
             except EpisodeError as error:
                 faults.append(error.fault)
-        if tables:
-            with atomic_file(out / path, out / TEMPORARY_FOLDER) as file:
-                write_lowdim(file, tables.values())
-        receipt = LowdimReceipt(
-            plan_digest=job.plan_digest,
-            entry=LowdimEntry(
-                path=path,
-                num_bytes=(out / path).stat().st_size if tables else 0,
-                sha256=sha256_of_file(out / path) if tables else "",
-                episodes=list(tables),
-            ),
-            faults=faults,
-        )
-        write_receipt(out, job.name, receipt)
+        receipt = write_table(job, tables, faults)
     report(0)
+    return receipt
+
+
+def write_table(
+    job: LowdimJob, tables: Mapping[int, pa.Table], faults: list[EpisodeFault]
+) -> LowdimReceipt:
+    """Writes a table file and its receipt, which it returns.
+
+    Args:
+        job: what the file is to hold.
+        tables: ``episode_index`` -> its rows, in the job's order.
+        faults: of the episodes that are not among them.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    out = Path(job.out)
+    path = lowdim_path(job.settings.name, job.task.table_index)
+    if tables:
+        with atomic_file(out / path, out / TEMPORARY_FOLDER) as file:
+            write_lowdim(file, tables.values(), job.task.columns or None)
+    receipt = LowdimReceipt(
+        plan_digest=job.plan_digest,
+        entry=LowdimEntry(
+            path=path,
+            num_bytes=(out / path).stat().st_size if tables else 0,
+            sha256=sha256_of_file(out / path) if tables else "",
+            episodes=list(tables),
+        ),
+        faults=faults,
+    )
+    write_receipt(out, job.name, receipt)
     return receipt
 
 

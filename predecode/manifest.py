@@ -5,7 +5,7 @@ crash, ends with the same bytes.
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from predecode.dropped import Dropped
 from predecode.errors import EpisodeFault
 from predecode.planning import Plan, PlannedEpisode
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
@@ -22,6 +23,8 @@ from train_shards.format import MANIFEST_PATH, SPLITS, index_path, plan_path
 from train_shards.index import EPISODE_DTYPE, LIVE, NOT_STORED, write_index
 from train_shards.ledger import decode_ledger
 from train_shards.manifest import (
+    DroppedEpisode,
+    FormatVersion,
     GenerationEntry,
     IndexEntry,
     LowdimEntry,
@@ -39,7 +42,9 @@ __all__ = [
     "Finished",
     "build_manifest",
     "faults_of",
+    "is_published",
     "publish",
+    "remove_unnamed",
     "reproduce_command",
     "retry_command",
     "write_split_index",
@@ -50,45 +55,86 @@ WIDS_KIND = "wids-shard-index-v1"
 """Source: webdataset's wids."""
 
 
+_MASKED = (
+    "\n{} dropped episodes still stand in shards and tables: readers of predecode leave them out, "
+    "others do not. `predecode drop --rewrite` removes them.\n"
+)
+
+
 class Finished(NamedTuple):
     """One plan and what its tasks made, both in the plan's order."""
 
     plan: Plan
     shards: list[ShardReceipt]
     tables: list[LowdimReceipt]
+    dropped: frozenset[int] = frozenset()
+    """Those of its episodes that were taken out."""
+
+    @property
+    def masked(self) -> set[int]:
+        """Episodes that readers are not served: at fault in any of its tasks, or dropped."""
+        faults = _generation_faults(self.plan, self.shards, self.tables)
+        return {fault.episode_index for fault in faults} | self.dropped
 
 
 def faults_of(finished: list[Finished]) -> dict[int, EpisodeFault]:
     """Returns the episodes that are missing and why: each one's fault in its last generation."""
     faults: dict[int, EpisodeFault] = {}
-    for plan, shards, tables in finished:
-        for planned in plan.episodes:
+    for item in finished:
+        for planned in item.plan.episodes:
             faults.pop(planned.episode.episode_index, None)
-        for fault in _generation_faults(plan, shards, tables):
-            faults.setdefault(fault.episode_index, fault)
+        for fault in _generation_faults(item.plan, item.shards, item.tables):
+            if fault.episode_index not in item.dropped:
+                faults.setdefault(fault.episode_index, fault)
     return dict(sorted(faults.items()))
 
 
-def publish(out: Path, finished: list[Finished], old: Manifest | None) -> Manifest:
+def publish(
+    out: Path,
+    finished: list[Finished],
+    old: Manifest | None,
+    dropped: Sequence[DroppedEpisode] = (),
+) -> Manifest:
     """Writes indexes, quarantine list, card and wids index, then the manifest; returns it.
+
+    Indexes that the manifest does not name go last.
 
     Args:
         out: the output.
         finished: all generations.
-        old: the manifest so far; the indexes of its generations are kept as they are.
+        old: the manifest so far; indexes of its generations that mask the same are kept.
+        dropped: every episode that was taken out.
 
     Cost: reads the ledgers of new generations, about 100 bytes a sample.
     """
     temporary = out / TEMPORARY_FOLDER
     kept = {entry.plan_digest: entry.indexes for entry in (old.generations if old else [])}
-    indexes = [kept.get(item.plan.digest) or _publish_indexes(out, item) for item in finished]
-    manifest = build_manifest(finished, indexes)
+    indexes = [_publish_indexes(out, item, kept.get(item.plan.digest, {})) for item in finished]
+    manifest = build_manifest(finished, indexes, dropped)
     rows = [_quarantine_row(out, fault) for fault in faults_of(finished).values()]
     write_atomic(out / QUARANTINE_PATH, b"".join(row + b"\n" for row in rows), temporary)
     for path, text in (("README.md", _card(manifest)), *_wids(manifest)):
         write_atomic(out / path, text.encode(), temporary)
     write_atomic(out / MANIFEST_PATH, encode_json(manifest), temporary)
+    remove_unnamed(out, manifest)
     return manifest
+
+
+def is_published(manifest: Manifest, plans: Sequence[Plan], dropped: Dropped) -> bool:
+    """Whether a manifest is of these plans, whose receipts never change, and of what is dropped."""
+    published = [generation.plan_digest for generation in manifest.generations]
+    return published == [plan.digest for plan in plans] and manifest.dropped == dropped.episodes
+
+
+def remove_unnamed(out: Path, manifest: Manifest) -> None:
+    """Removes indexes, also of ``wids``, that an earlier manifest had and this one has not."""
+    named = {entry.path for g in manifest.generations for entry in g.indexes.values()}
+    named |= {path for path, _ in _wids(manifest)}
+    indexes = (out / index_path(SPLITS[0], 0)).parent.glob("*.idx")
+    wids = [out / _wids_path(manifest.settings.name, split) for split in SPLITS]
+    for path in [*indexes, *wids]:
+        if path.relative_to(out).as_posix() not in named:
+            path.unlink(missing_ok=True)
 
 
 def _quarantine_row(out: Path, fault: EpisodeFault) -> bytes:
@@ -111,9 +157,14 @@ def reproduce_command(out: Path, fault: EpisodeFault) -> str | None:
     return shlex.join(["python", "-m", "predecode.reproduce", str(out), *words])
 
 
-def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]]) -> Manifest:
+def build_manifest(
+    finished: list[Finished],
+    indexes: list[dict[str, IndexEntry]],
+    dropped: Sequence[DroppedEpisode] = (),
+) -> Manifest:
     """Returns the manifest of all generations and their indexes. Pure."""
     faults = faults_of(finished)
+    gone = {episode.episode_index for episode in dropped}
     generations = [
         _generation(item, entries) for item, entries in zip(finished, indexes, strict=True)
     ]
@@ -125,14 +176,15 @@ def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]
     episodes = refused | {number: p.episode for number, p in planned.items()}
     rates = {episode.fps for episode in episodes.values()}
     return Manifest(
-        format=finished[-1].plan.format,  # an older output stays what it is until it grows
+        # An older output stays what it is until it grows or something of it is dropped.
+        format=FormatVersion() if dropped else finished[-1].plan.format,
         written_by=f"predecode {version('predecode')}",
         settings=settings,
         complete=not faults,
         totals=Totals(
             num_samples=num_samples,
             num_images=num_samples * len(settings.cameras),
-            num_episodes=len(set(planned) - set(faults)),
+            num_episodes=len(set(planned) - set(faults) - gone),
             num_shards=len(shards),
             num_shard_bytes=sum(shard.num_bytes for shard in shards),
             num_lowdim_bytes=sum(t.num_bytes for g in generations for t in g.lowdim),
@@ -143,6 +195,7 @@ def build_manifest(finished: list[Finished], indexes: list[dict[str, IndexEntry]
         task_names={e.task_name: e.task_index for e in episodes.values() if e.task_name},
         generations=generations,
         missing=[_missing(episodes[e], planned.get(e)) for e in faults],
+        dropped=list(dropped),
     )
 
 
@@ -189,14 +242,25 @@ def _lowdim_entries(item: Finished) -> list[LowdimEntry]:
     return [receipt.entry for receipt in item.tables if receipt.entry.episodes]
 
 
-def _publish_indexes(out: Path, item: Finished) -> dict[str, IndexEntry]:
+def _publish_indexes(
+    out: Path, item: Finished, kept: dict[str, IndexEntry]
+) -> dict[str, IndexEntry]:
     entries = {}
     for split in SPLITS:
         if any(p.split == split for p in item.plan.episodes):
-            path = index_path(split, item.plan.generation)
+            path = _index_path(item, split)
+            if split in kept and kept[split].path == path:
+                entries[split] = kept[split]
+                continue
             with atomic_file(out / path, out / TEMPORARY_FOLDER) as file:
                 entries[split] = write_split_index(file, out, item, split)
     return entries
+
+
+def _index_path(item: Finished, split: str) -> str:
+    """Where an index lies; what a generation drops only grows, so that the number tells which."""
+    mine = {p.episode.episode_index for p in item.plan.episodes if p.split == split}
+    return index_path(split, item.plan.generation, len(mine & item.dropped))
 
 
 def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> IndexEntry:
@@ -207,7 +271,7 @@ def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> 
     Cost: reads the split's ledgers.
     """
     plan, shards = item.plan, _shard_entries(item)
-    episodes = _episode_rows(plan, split, _lowdim_entries(item), masked=set(faults_of([item])))
+    episodes = _episode_rows(plan, split, _lowdim_entries(item), masked=item.masked)
     num_members, num_images = len(plan.settings.fields), len(plan.settings.cameras)
 
     def ledgers() -> Iterator[tuple[int, NDArray[np.void]]]:
@@ -225,7 +289,7 @@ def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> 
     header_xxh3 = write_index(file, episodes, num_members, ledgers(), ranks_of)
     live = (episodes["flags"] & LIVE) != 0
     return IndexEntry(
-        path=index_path(split, plan.generation),
+        path=_index_path(item, split),
         num_bytes=Path(file.name).stat().st_size,
         header_xxh3=header_xxh3,
         num_samples=int(episodes["num_rows"].sum()),
@@ -265,6 +329,8 @@ def _card(manifest: Manifest) -> str:
     splits = sorted({s.split for g in manifest.generations for s in g.shards})
     files = "\n".join(f"  - split: {s}\n    path: data/{s}/*.tar" for s in splits)
     settings, totals = manifest.settings, manifest.totals
+    stored = {e for g in manifest.generations for table in g.lowdim for e in table.episodes}
+    masked = sorted(stored & {episode.episode_index for episode in manifest.dropped})
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}\n---\n"
         f"# {settings.name}\n\n"
@@ -275,6 +341,7 @@ def _card(manifest: Manifest) -> str:
         f"shards made by {manifest.written_by} from {settings.source}.\n\n"
         f"Complete: {'yes' if manifest.complete else 'no, see .predecode/quarantine.jsonl'}.\n\n"
         "Low-dimensional columns of whole episodes stand in `lowdim/` (Arrow IPC).\n"
+        + (_MASKED.format(len(masked)) if masked else "")
     )
 
 
@@ -298,5 +365,8 @@ def _wids(manifest: Manifest) -> Iterator[tuple[str, str]]:
                     for shard in shards
                 ],
             }
-            file_name = f"{name}.json" if split == "train" else f"{name}-{split}.json"
-            yield file_name, encode_json(index).decode()
+            yield _wids_path(name, split), encode_json(index).decode()
+
+
+def _wids_path(name: str, split: str) -> str:
+    return f"{name}.json" if split == "train" else f"{name}-{split}.json"

@@ -5,19 +5,22 @@ from pathlib import Path
 
 import msgspec
 
+from predecode.dropped import Numbers, load_dropped
 from predecode.errors import DataError, InfraError, UserError
 from predecode.lowdim_task import LowdimJob
 from predecode.manifest import Finished
 from predecode.pipeline import ShardJob
 from predecode.planning import Plan, PlannedEpisode
 from predecode.receipts import LowdimReceipt, ShardReceipt, read_receipt
-from train_shards.format import plan_path
+from train_shards.format import SPLITS, plan_path
 
 __all__ = [
     "Job",
     "Receipt",
     "finished_generations",
+    "free_numbers",
     "jobs_of",
+    "load_all_plans",
     "load_plans",
     "receipt_of",
     "source_root",
@@ -28,18 +31,41 @@ Receipt = ShardReceipt | LowdimReceipt
 
 
 def load_plans(out: Path) -> list[Plan]:
-    """Returns the plans of an output, oldest first.
+    """Returns the plans of an output in the order of positions, none that is replaced by another.
+
+    Raises:
+        DataError: a plan that is not one.
+    """
+    newest = {plan.place: plan for plan in load_all_plans(out)}
+    return [plan for _, plan in sorted(newest.items())]
+
+
+def load_all_plans(out: Path) -> list[Plan]:
+    """Returns every plan that stands in an output, oldest first.
 
     Raises:
         DataError: a plan that is not one.
     """
     plans: list[Plan] = []
-    while (path := out / plan_path(len(plans))).is_file():
+    for path in sorted((out / plan_path(0)).parent.glob("plan-*.json")):
         try:
             plans.append(msgspec.json.decode(path.read_bytes(), type=Plan))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: not a plan of this version: {error}") from error
-    return plans
+    return sorted(plans, key=lambda plan: plan.generation)
+
+
+def free_numbers(plans: Sequence[Plan], used: Numbers) -> Numbers:
+    """Returns the first numbers that neither a plan has nor anything that is gone had."""
+    shards = dict.fromkeys(SPLITS, 0) | used.shards
+    for shard in (shard for plan in plans for shard in plan.shards):
+        shards[shard.split] = max(shards[shard.split], shard.shard_index + 1)
+    tables = [table.table_index + 1 for plan in plans for table in plan.tables]
+    return Numbers(
+        generation=max([used.generation, *(plan.generation + 1 for plan in plans)]),
+        shards=shards,
+        table=max([used.table, *tables]),
+    )
 
 
 def source_root(out: Path, plans: Sequence[Plan], root: Path | None) -> Path:
@@ -60,11 +86,14 @@ def source_root(out: Path, plans: Sequence[Plan], root: Path | None) -> Path:
 def finished_generations(
     out: Path, plans: list[Plan], *, check_files: bool = True
 ) -> list[Finished]:
-    """Returns all plans with their receipts; ``check_files`` as in ``read_receipt``.
+    """Returns all plans with their receipts and what of them is dropped.
+
+    ``check_files`` is as in ``read_receipt``.
 
     Raises:
         InfraError: a task has none, or its file is gone.
     """
+    dropped = load_dropped(out).ids
     finished = []
     for plan in plans:
         shards: list[ShardReceipt] = []
@@ -80,7 +109,8 @@ def finished_generations(
                 shards.append(receipt)
             else:
                 tables.append(receipt)
-        finished.append(Finished(plan, shards, tables))
+        own = {episode.episode_index for episode in plan.all_episodes}
+        finished.append(Finished(plan, shards, tables, frozenset(own & dropped)))
     return finished
 
 
@@ -93,7 +123,7 @@ def jobs_of(out: Path, plan: Plan) -> list[Job]:
             out=str(out),
             root=root,
             settings=settings,
-            plan_digest=plan.digest,
+            plan_digest=table.made_for or plan.digest,
             task=table,
             episodes=[planned[e] for e in table.episodes],
         )
@@ -104,7 +134,7 @@ def jobs_of(out: Path, plan: Plan) -> list[Job]:
             out=str(out),
             root=root,
             settings=settings,
-            plan_digest=plan.digest,
+            plan_digest=shard.made_for or plan.digest,
             probe=plan.probe,
             backend=plan.storing_backend,
             task=shard,

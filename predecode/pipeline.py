@@ -8,10 +8,10 @@ all, and the receipt is written last.
 import hashlib
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -54,6 +54,7 @@ from train_shards.manifest import Settings, ShardEntry
 from train_shards.storage import atomic_file, write_atomic
 
 __all__ = [
+    "SampleContents",
     "ShardJob",
     "decoded_pictures",
     "encode_samples",
@@ -62,7 +63,21 @@ __all__ = [
     "planned_table",
     "row_members",
     "run_shard_task",
+    "write_shard",
 ]
+
+
+class SampleContents(Protocol):
+    """The members of one shard's samples, wherever they come from."""
+
+    def ids(self) -> list[tuple[int, int]]:
+        """Returns ``(episode_index, frame_index)`` of each sample, in any order."""
+
+    def members(self, sample: tuple[int, int], fields: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Returns ``(field, content)`` in the order of ``fields``."""
+
+    def pixel_hashes(self, sample: tuple[int, int]) -> NDArray[np.uint64]:
+        """Returns xxh3-64 of each image's pixels before encoding."""
 
 
 class ShardJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -95,7 +110,7 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
     check_probe(job.settings, job.probe, job.backend)
     with disk_errors_of(job.out), EncodedSamples(job.settings.camera_names) as samples:
         faults = encode_samples(job, samples, report)
-        entry = _write_shard(job, samples, report)
+        entry = write_shard(job, samples, report)
         receipt = ShardReceipt(plan_digest=job.plan_digest, entry=entry, faults=faults)
         write_receipt(Path(job.out), job.name, receipt)
     return receipt
@@ -276,10 +291,14 @@ def _npy_bytes(values: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_shard(
-    job: ShardJob, samples: EncodedSamples, report: Callable[[int], None]
+def write_shard(
+    job: ShardJob, samples: SampleContents, report: Callable[[int], None]
 ) -> ShardEntry:
-    """Writes the tar, then the ledger; returns what the manifest will say of them."""
+    """Writes the tar, then the ledger; returns what the manifest will say of them.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     settings, fields, out = job.settings, job.settings.fields, Path(job.out)
     path = shard_path(settings.name, job.task.split, job.task.shard_index)
     order = sample_order(samples.ids(), settings)

@@ -51,6 +51,8 @@ class ShardTask(msgspec.Struct, frozen=True, kw_only=True):
     """Number within its split, over all generations."""
     split: str
     pieces: list[Piece]
+    made_for: str | msgspec.UnsetType = msgspec.UNSET
+    """Digest of the plan that it was made for, where another one has taken that one's place."""
 
     @property
     def num_samples(self) -> int:
@@ -65,6 +67,10 @@ class LowdimTask(msgspec.Struct, frozen=True, kw_only=True):
     """Number over all generations."""
     episodes: list[int]
     """``episode_index`` of each record batch."""
+    made_for: str | msgspec.UnsetType = msgspec.UNSET
+    """As of a shard."""
+    columns: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Those of the file in their order, where it was cut out of one; else the sources' order."""
 
 
 class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +121,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tables: list[LowdimTask]
     backend: str | msgspec.UnsetType = msgspec.UNSET
     """The decoder that makes the pictures; not in the file where it is PyAV."""
+    replaces: int | msgspec.UnsetType = msgspec.UNSET
+    """The generation in whose place this one stands, without episodes that were dropped."""
     digest: str = ""
     """SHA-256 of all of the above but root and environment."""
 
@@ -122,6 +130,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def storing_backend(self) -> str:
         """The decoder that makes the pictures."""
         return self.backend or STORING_BACKEND
+
+    @property
+    def place(self) -> int:
+        """Where its samples stand among those of other generations."""
+        return self.generation if self.replaces is msgspec.UNSET else self.replaces
+
+    @property
+    def all_episodes(self) -> list[Episode]:
+        """Every episode that it speaks of, planned or refused."""
+        return [*(planned.episode for planned in self.episodes), *self.failed]
 
 
 def make_plan(

@@ -12,13 +12,19 @@ from predecode.sources.episode import Episode
 from train_shards.format import MANIFEST_PATH
 from train_shards.manifest import Settings
 
-__all__ = ["known_episodes", "listed_ids", "refuse_other_settings", "refuse_strangers", "wipe"]
+__all__ = [
+    "known_episodes",
+    "listed_ids",
+    "refuse_other_settings",
+    "refuse_shrinking",
+    "refuse_strangers",
+    "wipe",
+]
 
 
 def known_episodes(plans: list[Plan]) -> set[int]:
     """Returns the ``episode_index`` of all that plans hold or that their source check refused."""
-    planned = {p.episode.episode_index for plan in plans for p in plan.episodes}
-    return planned | {fault.episode_index for plan in plans for fault in plan.faults}
+    return {episode.episode_index for plan in plans for episode in plan.all_episodes}
 
 
 def refuse_strangers(out: Path) -> None:
@@ -35,13 +41,11 @@ def refuse_strangers(out: Path) -> None:
         )
 
 
-def refuse_other_settings(
-    out: Path, plans: list[Plan], settings: Settings, selected: Sequence[Episode]
-) -> None:
-    """Passes when an output has these settings and no episode that is not selected.
+def refuse_other_settings(out: Path, plans: list[Plan], settings: Settings) -> None:
+    """Passes when an output has these settings.
 
     Raises:
-        UserError: it has not.
+        UserError: it has others.
     """
     differences = settings_difference(plans[0].settings, settings)
     if differences:
@@ -49,12 +53,20 @@ def refuse_other_settings(
             f"--out {out}: made with other settings: {'; '.join(differences)}. "
             "Use the same settings, another --out, or --overwrite to start anew."
         )
-    missing = sorted(known_episodes(plans) - {e.episode_index for e in selected})
+
+
+def refuse_shrinking(out: Path, held: set[int], selected: Sequence[Episode]) -> None:
+    """Passes when every episode that an output holds, by ``episode_index``, is selected.
+
+    Raises:
+        UserError: one is not.
+    """
+    missing = sorted(held - {e.episode_index for e in selected})
     if missing:
         raise UserError(
             f"--out {out}: holds {len(missing)} episodes that were not asked for now "
-            f"({listed_ids(missing)}); a selection may only grow. "
-            "Ask for them too, use another --out, or --overwrite to start anew."
+            f"({listed_ids(missing)}); a selection may only grow. Ask for them too, take them out "
+            "with 'predecode drop', use another --out, or --overwrite to start anew."
         )
 
 

@@ -1,4 +1,4 @@
-"""``python -m train_shards OUT``: says what an output holds and reads a few items back."""
+"""``python -m train_shards OUT …``: says what outputs hold and reads a few items back."""
 
 import sys
 
@@ -6,25 +6,26 @@ import numpy as np
 
 from train_shards.dataset import ShardDataset
 from train_shards.errors import EXIT_STATUS
+from train_shards.joined import JoinedDataset
 from train_shards.manifest import load_manifest
 
 _NUM_ITEMS = 3
 
 
 def main() -> int:
-    """Prints a summary and a few items evenly spread over the data set; returns the exit status."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        print("usage: python -m train_shards OUT", file=sys.stderr)
+    """Prints a summary of each output, and a few items evenly spread over all of them.
+
+    Returns the exit status.
+    """
+    outs = sys.argv[1:]
+    if not outs or any(out.startswith("-") for out in outs):
+        print("usage: python -m train_shards OUT [OUT …]", file=sys.stderr)
         return 2
     try:
-        out = sys.argv[1]
-        manifest = load_manifest(out)
-        dataset = ShardDataset(out)
-        totals, state = manifest.totals, "complete" if manifest.complete else "INCOMPLETE"
-        print(
-            f"{out}: {totals.num_samples} samples of {totals.num_episodes} episodes in "
-            f"{totals.num_shards} shards, {state}"
-        )
+        for out in outs:
+            print(_summary(out))
+        members = [ShardDataset(out) for out in outs]
+        dataset = JoinedDataset(members) if len(members) > 1 else members[0]
         for position in np.linspace(0, len(dataset) - 1, _NUM_ITEMS).astype(int).tolist():
             print(f"item {position}")
             for name, value in sorted(dataset[position].items()):
@@ -34,6 +35,16 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_STATUS[type(error)]
     return 0
+
+
+def _summary(out: str) -> str:
+    manifest = load_manifest(out)
+    totals, state = manifest.totals, "complete" if manifest.complete else "INCOMPLETE"
+    dropped = f", {len(manifest.dropped)} dropped" if manifest.dropped else ""
+    return (
+        f"{out}: {totals.num_samples} samples of {totals.num_episodes} episodes in "
+        f"{totals.num_shards} shards, {state}{dropped}"
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, default_collate
 from train_shards.b1k_state import policy_state
 from train_shards.dataset import IMAGE_KEY
 from train_shards.errors import UserError
+from train_shards.joined import JoinedDataset
 from train_shards.policy import Batch, prompt_ids
 from train_shards.ranks import Ranks
 from train_shards.sampling import ResumableSampler
@@ -28,8 +29,10 @@ _COLUMNS = ("action", "action_is_pad", "sample_index", "episode_index", "frame_i
 def open_dataset(config: TrainConfig) -> Any:
     """Returns an object of the class that ``dataset`` names, with ``cameras`` and ``digest``.
 
+    Several outputs are joined.
+
     Raises:
-        UserError: no such class, or what it refuses.
+        UserError: no such class, what it refuses, or outputs that do not fit together.
     """
     module, _, name = config.dataset.rpartition(".")
     try:
@@ -37,13 +40,17 @@ def open_dataset(config: TrainConfig) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"dataset={config.dataset}: {error}; expected module.Class.") from error
     deltas_s = [step / config.fps for step in range(config.action_horizon)]
-    return kind(
-        **config.dataset_options,
-        tasks=config.tasks,
-        episodes=config.episodes,
-        delta_timestamps={"action": deltas_s},
-        image_layout="CHW",
-    )
+    options = config.dataset_options | {
+        "tasks": config.tasks,
+        "episodes": config.episodes,
+        "delta_timestamps": {"action": deltas_s},
+        "image_layout": "CHW",
+    }
+    outs = options.get("out")
+    if not isinstance(outs, list):
+        return kind(**options)
+    options = {"columns": ["observation.state"]} | options  # others may be in some outputs only
+    return JoinedDataset([kind(**{**options, "out": out}) for out in outs])
 
 
 def make_sampler(config: TrainConfig, ranks: Ranks, dataset: Any) -> ResumableSampler:

@@ -126,6 +126,7 @@ class ShardDataset(ItemDataset):
         }  # fmt: skip
         self._fields = tuple(map(settings.field_of, self.cameras))
         self._reader: ShardReader | None = None
+        self._known: list[str] = []
         self._pool: ThreadPoolExecutor | None = None
         self._pool_process = -1
         self._num_samples = len(self.open_reader(manifest))
@@ -224,11 +225,24 @@ class ShardDataset(ItemDataset):
             raise DataError(f"{reader.where(place)}, member {field}: {error}") from error
 
     def open_reader(self, manifest: Manifest | None = None) -> ShardReader:
-        """Returns the reader of this process, opened when first asked for."""
+        """Returns the reader of this process, opened when first asked for.
+
+        Raises:
+            UserError: the output holds other samples than when the data set was made; new ones
+                behind them do no harm.
+        """
         if self._reader is None:
-            self._reader = ShardReader(
+            reader = ShardReader(
                 self.out, self.split, self._selection, manifest=manifest, **self._reading
             )
+            digests = reader.generation_digests()
+            if digests[: len(self._known)] != self._known:
+                raise UserError(
+                    f"{self.out}: changed since this data set was opened: episodes were dropped, "
+                    "or it was made anew, so that positions name other samples. Open it again, "
+                    "and begin a new order."
+                )
+            self._reader, self._known = reader, self._known or digests
         return self._reader
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from train_shards.errors import DataError
 
 __all__ = [
+    "DROPPED_PATH",
     "FORMAT_MAJOR",
     "FORMAT_MINOR",
     "IMAGE_EXTENSIONS",
@@ -51,6 +52,7 @@ MODALITIES = {"rgb": "", "depth": "_depth", "seg_instance_id": "_seg"}
 """What an image shows -> what its name has after the camera's. Source: BEHAVIOR-1K's own words."""
 
 MANIFEST_PATH = ".predecode/manifest.json"
+DROPPED_PATH = ".predecode/dropped.json"
 
 _KEY = re.compile(r"ep(\d{8,18})_f(\d{6,18})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -151,9 +153,16 @@ def lowdim_path(name: str, table_index: int) -> str:
     return f"lowdim/{name}-lowdim-{table_index:06d}.arrow"
 
 
-def index_path(split: str, generation: int) -> str:
-    """Returns the path of one generation's index of one split relative to the output."""
-    return f".predecode/index/{split}-{generation:06d}.idx"
+def index_path(split: str, generation: int, num_dropped: int = 0) -> str:
+    """Returns the path of one generation's index of one split relative to the output.
+
+    An index that masks more dropped episodes is another file: one that is read is never replaced.
+
+    >>> index_path("val", 2), index_path("train", 0, 3)
+    ('.predecode/index/val-000002.idx', '.predecode/index/train-000000-d3.idx')
+    """
+    masked = f"-d{num_dropped}" if num_dropped else ""
+    return f".predecode/index/{split}-{generation:06d}{masked}.idx"
 
 
 def plan_path(generation: int) -> str:

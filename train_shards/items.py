@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.b1k_state import (
+    LAYOUT_2025,
     LAYOUT_2026,
     STATE_KEY,
     StateChoice,
@@ -26,7 +27,7 @@ from train_shards.lowdim import row_value
 from train_shards.manifest import Settings
 from train_shards.windows import frame_offsets, window
 
-__all__ = ["IMAGE_KEY", "Frame", "ItemDataset", "ItemOptions"]
+__all__ = ["IMAGE_KEY", "Frame", "ItemDataset", "ItemOptions", "checked_position"]
 
 IMAGE_KEY = "observation.images.rgb."
 """Prefix of an RGB image's key in an item; source: BEHAVIOR-1K's own reader."""
@@ -108,6 +109,16 @@ class ItemDataset(ABC):
         self._offsets = frame_offsets(options.delta_timestamps or {}, fps)
         self._check_image_windows(settings.stride)
 
+    @property
+    def served_state_layout(self) -> str:
+        """Of ``observation.state`` as items have it."""
+        return LAYOUT_2025 if self._widens_state else self.state_layout
+
+    @property
+    def windows(self) -> dict[str, list[int]]:
+        """Key -> frames of its window, counted from the item's."""
+        return {key: offsets.tolist() for key, offsets in self._offsets.items()}
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of samples that can be read."""
@@ -135,19 +146,13 @@ class ItemDataset(ABC):
         Raises:
             As ``__getitem__``.
         """
-        wanted = [self._checked(position) for position in positions]
+        wanted = [checked_position(position, len(self)) for position in positions]
         try:
             return self._items(wanted)
         except DataError:
             if self._on_error == "raise":
                 raise
         return [self._item_or_next(position) for position in wanted]
-
-    def _checked(self, position: SupportsIndex) -> int:
-        index = operator.index(position)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index}: expected 0 to {len(self) - 1}")
-        return index % len(self)
 
     def _item_or_next(self, position: int) -> dict[str, Any]:
         """The item at a position or, where that is damaged, the next one that is not."""
@@ -270,6 +275,21 @@ class ItemDataset(ABC):
         strangers = sorted(set(self._columns or ()) - set(columns))
         if strangers:
             raise UserError(f"columns: no {strangers[0]!r}; known: {sorted(columns)}.")
+
+
+def checked_position(position: SupportsIndex, num_samples: int) -> int:
+    """Returns a position in ``[0, num_samples)``; negative ones count from the end.
+
+    Raises:
+        IndexError: no such position.
+
+    >>> checked_position(-1, 5)
+    4
+    """
+    index = operator.index(position)
+    if not -num_samples <= index < num_samples:
+        raise IndexError(f"sample {index}: expected 0 to {num_samples - 1}")
+    return index % num_samples
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

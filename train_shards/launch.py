@@ -128,6 +128,11 @@ def _source(key: str, value: str) -> str:
     if "://" in value or (key == "shards" and not value):
         return value  # whoever opens it checks it
     source = Path(value).absolute()
+    if key == "shards" and "," in value and not source.exists():
+        raise UserError(
+            f"shards={value}: a training script is fed from one output. Several are read as one by "
+            "JoinedDataset, and by python -m train_shards.train shards=DIR1,DIR2."
+        )
     if key == "shards":
         load_manifest(source)
     elif not value or not source.is_dir():

@@ -5,7 +5,7 @@ a column that an episode lacks is null throughout its batch and absent from its 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,10 +21,13 @@ _CACHED_BATCHES = 16384
 """A batch's views cost about 2 kB; the largest known set has 20,000 episodes."""
 
 
-def write_lowdim(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
+def write_lowdim(
+    file: BinaryIO, tables: Iterable[pa.Table], names: Sequence[str] | None = None
+) -> int:
     """Writes one record batch a table and returns their number.
 
-    The file's schema is the union of the tables' columns, in order of first appearance.
+    The file's schema is the union of the tables' columns, in order of first appearance, or those
+    of ``names`` that a table has.
 
     Raises:
         DataError: one column has two types.
@@ -34,6 +37,8 @@ def write_lowdim(file: BinaryIO, tables: Iterable[pa.Table]) -> int:
         schema = pa.unify_schemas([table.schema.remove_metadata() for table in tables])
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"low-dimensional columns do not fit together: {error}") from error
+    if names is not None:
+        schema = pa.schema([schema.field(name) for name in names if name in schema.names])
     with pa.ipc.new_file(file, schema) as writer:
         for table in tables:
             columns = [

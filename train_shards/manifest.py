@@ -29,6 +29,7 @@ from train_shards.format import (
 from train_shards.remote_storage import open_storage
 
 __all__ = [
+    "DroppedEpisode",
     "FormatVersion",
     "GenerationEntry",
     "IndexEntry",
@@ -208,6 +209,14 @@ class MissingEpisode(msgspec.Struct, frozen=True, kw_only=True):
     """Missing frames, ``[start, stop)``; empty where not even the length is known."""
 
 
+class DroppedEpisode(msgspec.Struct, frozen=True, order=True):
+    """An episode that the operator has taken out: never served, never decoded again."""
+
+    episode_index: int
+    task_index: int
+    """Keeps its place among its task's episodes, so that those of the others stay as they are."""
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over all generations; samples and episodes count live ones only."""
 
@@ -220,8 +229,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     num_quarantined: int
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What exists in an output."""
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What exists in an output. A field with a default came after 1.0, as in ``Settings``."""
 
     format: FormatVersion
     written_by: str
@@ -236,7 +245,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     task_names: dict[str, int]
     """Short name -> ``task_index``, where the source has such names."""
     generations: list[GenerationEntry]
+    """In the order of positions: one that replaces another stands in its place."""
     missing: list[MissingEpisode]
+    dropped: list[DroppedEpisode] = []
+    """Sorted; no shard need hold them any more."""
 
 
 class _Versioned(msgspec.Struct):

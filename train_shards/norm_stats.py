@@ -47,10 +47,14 @@ class _Episode(NamedTuple):
     num_frames: int
     frames: NDArray[np.int64]
     columns: Callable[[], dict[str, Any]]
+    shards: str | Path
+    """The output that holds it."""
+    is_2026: bool
+    """Whether its state has the numbers of the 2026 edition."""
 
 
 def corpus_stats(
-    shards: str | Path,
+    shards: str | Path | Sequence[str | Path],
     *,
     action_horizon: int = _ACTION_HORIZON,
     tasks: Sequence[int | str] | None = None,
@@ -62,7 +66,7 @@ def corpus_stats(
     these as on any other). Masked episodes and frames that a stride leaves out do not count.
 
     Args:
-        shards: the folder that ``predecode run`` wrote, or a URL of it.
+        shards: the folder that ``predecode run`` wrote, or a URL of it; or several, read as one.
         action_horizon: length of an action chunk.
         tasks: indices or short names; None for all.
 
@@ -74,25 +78,23 @@ def corpus_stats(
     """
     if action_horizon < 1:
         raise UserError(f"action_horizon {action_horizon}: expected 1 or more.")
-    manifest = load_manifest(shards)
-    episodes = _live_episodes(shards, manifest, tasks)
+    outputs = [shards] if isinstance(shards, str | Path) else list(shards)
+    episodes = [e for out in outputs for e in _live_episodes(out, load_manifest(out), tasks)]
     if not episodes:
         raise UserError(f"{shards}: no live episode in split {_SPLIT!r} of these tasks.")
 
-    is_2026 = manifest.settings.known_state_layout == LAYOUT_2026
-
     def states() -> Iterator[Block]:
         for episode in episodes:
-            dim = STATE_DIM_2026 if is_2026 else SOURCE_STATE_DIM
-            state = _column(shards, episode, _STATE, dim)[episode.frames]
-            state = policy_state(state_as_2025(state) if is_2026 else state)
-            yield Block(_finite(shards, episode, _STATE, state), np.ones(len(state), np.int64))
+            dim = STATE_DIM_2026 if episode.is_2026 else SOURCE_STATE_DIM
+            state = _column(episode, _STATE, dim)[episode.frames]
+            state = policy_state(state_as_2025(state) if episode.is_2026 else state)
+            yield Block(_finite(episode, _STATE, state), np.ones(len(state), np.int64))
 
     def actions() -> Iterator[Block]:
         for episode in episodes:
-            action = _column(shards, episode, _ACTION, ACTION_DIM)[: episode.num_frames]
+            action = _column(episode, _ACTION, ACTION_DIM)[: episode.num_frames]
             weights = chunk_counts(episode.frames, episode.num_frames, action_horizon)
-            yield Block(_finite(shards, episode, _ACTION, action), weights)
+            yield Block(_finite(episode, _ACTION, action), weights)
 
     stats = {}
     for key, read in (("state", states), ("actions", actions)):
@@ -237,35 +239,40 @@ def _live_episodes(
         place = reader.locate(span.start)
         frames = span.first_frame + np.arange(span.num_samples) * span.stride
         episodes.append(
-            _Episode(span.episode_index, place.num_frames, frames, partial(reader.columns, place))
+            _Episode(
+                span.episode_index,
+                place.num_frames,
+                frames,
+                partial(reader.columns, place),
+                shards,
+                manifest.settings.known_state_layout == LAYOUT_2026,
+            )
         )
     return episodes
 
 
-def _column(shards: str | Path, episode: _Episode, name: str, dim: int) -> NDArray[np.float32]:
+def _column(episode: _Episode, name: str, dim: int) -> NDArray[np.float32]:
     """All rows of a column, ``(T, dim)``."""
     columns = episode.columns()
     if name not in columns:
         raise UserError(
-            f"{shards}: episode {episode.episode_index} has no column {name!r}; it has "
+            f"{episode.shards}: episode {episode.episode_index} has no column {name!r}; it has "
             f"{sorted(columns)[:10]}."
         )
     column: NDArray[np.float32] = columns[name]
     if len(column) < episode.num_frames or column.shape[1:] != (dim,):
         raise DataError(
-            f"{shards}: episode {episode.episode_index}, {name!r}: shape {column.shape}, expected "
-            f"{(episode.num_frames, dim)} (BEHAVIOR-1K, R1Pro)."
+            f"{episode.shards}: episode {episode.episode_index}, {name!r}: shape {column.shape}, "
+            f"expected {(episode.num_frames, dim)} (BEHAVIOR-1K, R1Pro)."
         )
     return column
 
 
-def _finite(
-    shards: str | Path, episode: _Episode, name: str, values: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _finite(episode: _Episode, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise DataError(
-            f"{shards}: episode {episode.episode_index}, {name!r}: not finite in "
+            f"{episode.shards}: episode {episode.episode_index}, {name!r}: not finite in "
             f"{(~finite).sum()} rows, the first {int(finite.argmin())}. No statistics (and no "
             "training) can be made of it: repair the episode and run predecode again."
         )

@@ -101,16 +101,16 @@ class ShardReader:
             DataError: manifest or index damaged or of a higher version.
             StorageError: a remote storage does not answer as it should.
         """
-        self.manifest = manifest or load_manifest(out)
         self._storage = open_storage(out, cache, whole_shards=whole_shards)
-        self.settings = self.manifest.settings
-        self.fields = self.settings.fields
         self._split = split
-        self._held = [g for g in self.manifest.generations if split in g.indexes]
-        if split not in SPLITS or not self._held:
-            known = sorted({s for g in self.manifest.generations for s in g.indexes})
-            raise UserError(f"{out}: no split {split!r}; it has {', '.join(known) or 'none'}.")
-        self._indexes = [self._index(g, split, check_blocks=check_index) for g in self._held]
+        try:
+            self._open(out, manifest or load_manifest(out), check_index=check_index)
+        except FileNotFoundError as error:
+            # Episodes were dropped since the manifest was read: a new one names other indexes.
+            try:
+                self._open(out, load_manifest(out), check_index=check_index)
+            except FileNotFoundError:
+                raise DataError(f"{error.filename}: an index of the manifest is gone.") from error
         self._live = [index.live_runs() for index in self._indexes]
         self._live_before = list(accumulate((b[-1] for _, b in self._live), initial=0))
         positions = {} if selection.episodes is None else self._positions_in_tasks()
@@ -124,19 +124,42 @@ class ShardReader:
         self._checks_members = check_members
         self._ledgers: OrderedDict[tuple[int, int], NDArray[np.void]] = OrderedDict()
 
+    def _open(self, out: str | Path, manifest: Manifest, *, check_index: bool) -> None:
+        self.manifest, self.settings = manifest, manifest.settings
+        self.fields = self.settings.fields
+        self._held = [g for g in manifest.generations if self._split in g.indexes]
+        if self._split not in SPLITS or not self._held:
+            known = sorted({s for g in manifest.generations for s in g.indexes})
+            raise UserError(
+                f"{out}: no split {self._split!r}; it has {', '.join(known) or 'none'}."
+            )
+        self._indexes = [self._index(g, self._split, check_blocks=check_index) for g in self._held]
+
     def __len__(self) -> int:
         """Number of selected live samples."""
         return self._before[-1]
+
+    @property
+    def num_live(self) -> int:
+        """Number of all live samples of the split, selected or not."""
+        return self._live_before[-1]
 
     def digest(self) -> str:
         """Returns what names these samples in this order: 32 hex digits of xxh3-128.
 
         Over each generation's index digest and selected rows; cameras and windows have no part.
         """
-        digest = xxhash.xxh3_128()
-        for index, runs in zip(self._indexes, self._runs, strict=True):
-            digest.update(f"{index.header_xxh3}:{runs.starts}:{runs.before};".encode())
-        return digest.hexdigest()
+        return xxhash.xxh3_128("".join(self._generation_texts()).encode()).hexdigest()
+
+    def generation_digests(self) -> list[str]:
+        """Returns the same for each generation: what is read of an output may only be added to."""
+        return [xxhash.xxh3_64(text.encode()).hexdigest() for text in self._generation_texts()]
+
+    def _generation_texts(self) -> list[str]:
+        return [
+            f"{index.header_xxh3}:{runs.starts}:{runs.before};"
+            for index, runs in zip(self._indexes, self._runs, strict=True)
+        ]
 
     def spans(self) -> list[Span]:
         """Returns where each episode's selected samples stand, in the order of positions."""
@@ -276,8 +299,9 @@ class ShardReader:
         return index
 
     def _positions_in_tasks(self) -> dict[int, int]:
-        """``episode_index`` -> position among its task's episodes, missing ones counted too."""
+        """``episode_index`` -> position among its task's episodes; what is not there counts too."""
         pairs = [(missing.task_index, missing.episode_index) for missing in self.manifest.missing]
+        pairs += [(dropped.task_index, dropped.episode_index) for dropped in self.manifest.dropped]
         for generation in self.manifest.generations:
             for split in generation.indexes:
                 episodes = self._index(generation, split, check_blocks=False).episodes

@@ -80,6 +80,8 @@ class Span(NamedTuple):
     first_frame: int
     """Of the first sample; each next one is ``stride`` frames later."""
     stride: int
+    member: int = 0
+    """Which of several joined data sets the episode is of."""
 
     def position(self, frame: int) -> int:
         """Returns the position of the first sample from ``frame`` on, within the span or its end.

@@ -130,7 +130,7 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
 
 def open_canary(config: TrainConfig) -> Canary:
     """Returns the canary of a run from shards; see ``train_shards.canary``."""
-    settings = load_manifest(str(config.shards)).settings
+    settings = load_manifest(config.outputs[0]).settings
     command = canary_command(str(config.canary_root), settings, config.canary_python)
     return Canary(settings, command)
 
@@ -178,7 +178,7 @@ def stats_of_run(
     if ranks.is_first and not path.exists():
         if given is None:
             given, num_frames = corpus_stats(
-                config.shards or "",
+                config.outputs,
                 action_horizon=config.action_horizon,
                 tasks=config.tasks,
             )

@@ -31,7 +31,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Dotted name of the class of the data set: ``module.Class``."""
     dataset_options: dict[str, Any]
     """Given to it as keywords, with tasks, episodes, windows and layout."""
-    shards: str | None
+    shards: str | list[str] | None
+    """Outputs; several are read as one data set."""
     root: str | None
     backend: str | None
     exp_name: _Name
@@ -59,6 +60,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     canary_python: str | None
 
     @property
+    def outputs(self) -> list[str]:
+        """The outputs to train from; none with ``data=online``."""
+        return [self.shards] if isinstance(self.shards, str) else self.shards or []
+
+    @property
     def folder(self) -> Path:
         """Folder of the run."""
         return Path(self.checkpoint_dir) / self.exp_name
@@ -73,7 +79,7 @@ def load_config(words: Sequence[str]) -> TrainConfig:
     """
     try:
         with initialize_config_dir(str(_FOLDER), version_base="1.3"):
-            composed = compose("config", overrides=list(words))
+            composed = compose("config", overrides=[_listed(word) for word in words])
         missing = sorted(str(key) for key in composed if OmegaConf.is_missing(composed, key))
         if missing:
             raise UserError(f"{missing[0]}: no default; expected {missing[0]}=VALUE.")
@@ -98,7 +104,21 @@ def load_config(words: Sequence[str]) -> TrainConfig:
             f"canary_every={config.canary_every}: expected data=shards and canary_root=DIR, the "
             "folder that the shards were made from."
         )
+    if config.canary_every and len(config.outputs) > 1:
+        raise UserError(
+            f"canary_every={config.canary_every}: it decodes from one source; expected one output "
+            f"in shards=, got {len(config.outputs)}."
+        )
     return config
+
+
+def _listed(word: str) -> str:
+    """``shards=A,B`` as Hydra's list; Hydra itself would take it for two runs."""
+    key, _, value = word.partition("=")
+    if key != "shards" or "," not in value or value[0] in "['\"" or Path(value).exists():
+        return word
+    escaped = [name.replace("\\", "\\\\").replace("'", "\\'") for name in value.split(",")]
+    return "shards=[" + ",".join(f"'{name}'" for name in escaped) + "]"
 
 
 def config_text() -> str:

@@ -108,15 +108,9 @@ def _live_episodes(finished: Sequence[Finished]) -> list[PlannedEpisode]:
     """Episodes that readers are served, of all generations."""
     live = []
     for item in finished:
-        masked = _masked(item)
+        masked = item.masked
         live += [p for p in item.plan.episodes if p.episode.episode_index not in masked]
     return live
-
-
-def _masked(item: Finished) -> set[int]:
-    """Episodes of a generation that were at fault in any task."""
-    faults = [*(r.faults for r in item.shards), *(r.faults for r in item.tables)]
-    return {fault.episode_index for of_task in faults for fault in of_task}
 
 
 def _draw(
@@ -176,7 +170,7 @@ def _shard_jobs(
                 shard=job,
                 entry=entries[job.name],
                 absent=absent[job.name],
-                masked=sorted(_masked(item)),
+                masked=sorted(item.masked),
                 samples=own,
                 backend=_decoder(asked, job.backend),
                 pythons=asked.pythons,
@@ -239,7 +233,7 @@ def _table_jobs(
         for job in jobs_of(out, item.plan):
             if isinstance(job, LowdimJob) and job.name in entries:
                 entry = entries[job.name]
-                compared = sorted(set(stored) & set(entry.episodes) - _masked(item))
+                compared = sorted(set(stored) & set(entry.episodes) - item.masked)
                 yield TableJob(lowdim=job, entry=entry, compared=compared)
 
 

@@ -50,8 +50,8 @@ class VerifyJob(msgspec.Struct, frozen=True, kw_only=True):
     absent: list[int]
     """Episodes that the shard leaves out because they were at fault in its task."""
     masked: list[int]
-    """Those that readers are not served because they were at fault in any task; their source may
-    have been repaired since."""
+    """Those that readers are not served: at fault in any task, whose source may have been repaired
+    since, or dropped, whose source may be gone."""
     samples: dict[str, list[tuple[int, int]]] | None
     """Reason -> samples ``(episode_index, frame_index)`` to decode again, among them some that the
     shard need not hold; None for all."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from predecode.dropped import load_dropped
 from predecode.errors import DataError
 from predecode.manifest import Finished, build_manifest, write_split_index
 from predecode.pipeline import frames_of
@@ -14,7 +15,7 @@ from predecode.planning import Plan, plan_digest
 from predecode.progress import Display
 from predecode.verification.report import Finding
 from train_shards.index import Index
-from train_shards.manifest import IndexEntry, Manifest
+from train_shards.manifest import DroppedEpisode, IndexEntry, Manifest
 from train_shards.storage import sha256_of_file
 
 __all__ = ["check_bytes", "check_output"]
@@ -27,7 +28,7 @@ def check_output(out: Path, manifest: Manifest, finished: Sequence[Finished]) ->
     """
     for item in finished:
         yield from _check_plan(item.plan)
-    yield from _check_manifest(manifest, finished)
+    yield from _check_manifest(manifest, finished, load_dropped(out).episodes)
     yield from _check_indexes(out, manifest, finished)
     known = {shard.path for g in manifest.generations for shard in g.shards}
     known |= {f"{path}.idx" for path in known}  # Energon puts its own index beside each tar
@@ -93,14 +94,16 @@ def _check_plan(plan: Plan) -> Iterator[Finding]:
             )
 
 
-def _check_manifest(manifest: Manifest, finished: Sequence[Finished]) -> Iterator[Finding]:
+def _check_manifest(
+    manifest: Manifest, finished: Sequence[Finished], dropped: Sequence[DroppedEpisode]
+) -> Iterator[Finding]:
     """The manifest says what plans and receipts say."""
     if len(manifest.generations) != len(finished):
         yield _finding(
             "manifest", "generations", len(finished), f"{len(manifest.generations)} in the manifest"
         )
         return
-    expected = build_manifest(list(finished), [g.indexes for g in manifest.generations])
+    expected = build_manifest(list(finished), [g.indexes for g in manifest.generations], dropped)
     got = msgspec.to_builtins(manifest, str_keys=True)
     for path, want, have in _differences(msgspec.to_builtins(expected, str_keys=True), got, ""):
         if path != "written_by":

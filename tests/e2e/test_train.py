@@ -232,3 +232,20 @@ def test_a_damaged_picture_ends_the_run_with_1_and_its_name(
     assert done.returncode == 1
     assert "a shard of the manifest is gone" in done.stderr
     assert "a shard of the manifest is gone" in (tmp_path / "gone/train.rank0.log").read_text()
+
+
+def test_two_outputs_train_as_one_and_a_resumed_run_sees_exactly_the_rest(
+    jpeg_shards: Path, home: Path
+) -> None:
+    words = [f"shards={jpeg_shards},{jpeg_shards}", f"checkpoint_dir={home}", "batch_size=8"]
+    words += ["log_samples=true", "log_interval=1"]
+    whole = train(*words, "exp_name=joined", "num_train_steps=6")
+    assert whole.returncode == 0, whole.stderr
+    first = train(*words, "exp_name=joined_parts", "num_train_steps=3")
+    rest = train(*words, "exp_name=joined_parts", "num_train_steps=6", "resume=true")
+    assert (first.returncode, rest.returncode) == (0, 0), first.stderr + rest.stderr
+    expected = samples(home / "joined")
+    assert sorted(expected) == [1, 2, 3, 4, 5, 6]
+    assert samples(home / "joined_parts") == expected
+    drawn = [sample for step in expected.values() for sample in step]
+    assert min(drawn) < 1712 <= max(drawn) < 2 * 1712

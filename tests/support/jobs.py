@@ -13,6 +13,7 @@ import msgspec
 
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
+from predecode.dropping import DropOutcome, drop_episodes
 from predecode.job import Outcome, Work, retry_job, run_job
 from predecode.manifest import Finished
 from predecode.output import finished_generations, load_plans
@@ -99,6 +100,10 @@ def run_here(
 def retry_here(root: Path, out: Path, wanted: set[int] | None = None, **options: Any) -> Outcome:
     source = open_source("b1k", root)
     return retry_job(out, source, wanted, starter(InProcess()), Silent(), **options)
+
+
+def drop_here(out: Path, *episodes: int, rewrite: bool = False) -> DropOutcome:
+    return drop_episodes(out, episodes, Silent(), rewrite=rewrite)
 
 
 def verify_here(root: Path, out: Path, **asked: Any) -> Report:

@@ -18,8 +18,8 @@ PREDECODE = [
     "survey.copied", "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables",
     "survey.videos", "survey.findings",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
-    "online", "canary", "open_episodes", "reproduce", "job", "standing_output", "output",
-    "manifest",
+    "online", "canary", "open_episodes", "reproduce", "job", "standing_output", "dropping",
+    "cutting", "replanning", "metadata_copies", "output", "manifest", "dropped",
     "isolation", "task_process", "tasks",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels", "source_check",
     "config", "selection",
@@ -47,9 +47,9 @@ TRAIN_SHARDS = [
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
     "norm_stats", "norm_stats_file", "quantiles",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
-    "dataset", "items", "images", "reader", "selection", "windows", "lowdim", "index", "ledger",
-    "manifest", "remote_storage", "node_cache", "storage", "codec", "depth", "permutation",
-    "format", "b1k_state", "errors",
+    "joined", "dataset", "items", "images", "reader", "selection", "windows", "lowdim", "index",
+    "ledger", "manifest", "remote_storage", "node_cache", "storage", "codec", "depth",
+    "permutation", "format", "b1k_state", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]

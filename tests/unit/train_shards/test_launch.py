@@ -69,6 +69,7 @@ def test_a_url_or_a_root_of_the_trainers_is_left_to_who_opens_it(here: Path) -> 
         ("data=shards shards=shards", "no training script"),
         ("data=shards shards=shards trian.py", "trian.py: no such training script"),
         ("data=shards shards=elsewhere train.py", "{here}/elsewhere: no .predecode/manifest.json"),
+        ("data=shards shards=a,b train.py", "shards=a,b: a training script is fed from one output"),
         ("data=shards shards=a shards=b train.py", "shards=: given twice, 'a' and 'b'"),
         ("data=shards shards=shards backend=pyav train.py", "backend=: not with data=shards"),
         ("data=shards shards=shards seed=-1 train.py", "seed=-1: expected a number"),

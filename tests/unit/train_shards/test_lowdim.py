@@ -45,6 +45,15 @@ def test_arrow_reads_one_batch_an_episode_without_us(table: Path) -> None:
     ]
 
 
+def test_columns_may_be_named_in_another_order_and_fewer(tmp_path: Path) -> None:
+    path = tmp_path / "named.arrow"
+    with path.open("wb") as file:
+        write_lowdim(file, [FIRST, SECOND], ["reward", "timestamp", "nothing has it"])
+    file = pa.ipc.open_file(str(path))
+    assert file.schema.names == ["reward", "timestamp"]
+    assert file.get_batch(1).to_pylist() == [{"reward": 2.5, "timestamp": 0.5}]
+
+
 def test_columns_are_views_with_their_types(table: Path) -> None:
     columns = LowdimTables([table].__getitem__).columns(0, 0)
     assert list(columns) == ["state", "timestamp", "index", "done", "note"]

@@ -105,6 +105,17 @@ def test_corpus_statistics_are_those_of_the_rows_that_training_reads(out: Path, 
     check(stats["actions"], np.concatenate([in_chunks(rows[e][1], 5) for e in LIVE]))
 
 
+def test_statistics_of_two_outputs_are_those_of_all_their_rows(out: Path, rows: Rows) -> None:
+    more = {e: (states + 1, actions * 2) for e, (states, actions) in rows.items()}
+    other = Path(shutil.copytree(out, out.with_name("other")))
+    write_rows(other, more)
+    stats, num_frames = corpus_stats([out, other], action_horizon=5)
+    assert num_frames == 2 * 47
+    both = [own[e] for own in (rows, more) for e in LIVE]
+    check(stats["state"], np.concatenate([policy_state(states) for states, _ in both]))
+    check(stats["actions"], np.concatenate([in_chunks(actions, 5) for _, actions in both]))
+
+
 def test_only_the_tasks_that_are_asked_for_count(out: Path, rows: Rows) -> None:
     stats, num_frames = corpus_stats(out, action_horizon=9, tasks=[7])
     assert num_frames == 7

@@ -5,6 +5,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.stored import (
@@ -15,7 +16,9 @@ from tests.support.stored import (
     write_manifest,
 )
 from train_shards.errors import DataError, UserError
+from train_shards.manifest import DroppedEpisode, MissingEpisode, load_manifest
 from train_shards.reader import ShardReader
+from train_shards.selection import Selection
 
 LIVE_KEYS = [
     "ep00000010_f000000", "ep00000010_f000001", "ep00000010_f000002",
@@ -114,6 +117,37 @@ def test_generations_follow_each_other(tmp_path: Path) -> None:
     val = open_reader(tmp_path, "val")
     assert [val.locate(position).key for position in range(len(val))] == ["ep00000060_f000000"]
     val.close()
+
+
+def test_positions_in_tasks_count_missing_and_dropped_episodes(tmp_path: Path) -> None:
+    settings = settings_of()
+    episodes = [StoredEpisode(30, 1), StoredEpisode(50, 2)]
+    entry = write_generation(tmp_path, settings, episodes, [[(30, 0), (50, 0), (50, 1)]])
+    write_manifest(
+        tmp_path, settings, [entry],
+        missing=[MissingEpisode(episode_index=20, task_index=0, ranges=[])],
+        dropped=[DroppedEpisode(10, 0), DroppedEpisode(40, 0), DroppedEpisode(5, 7)],
+    )  # fmt: skip
+    for position, keys in {2: ["ep00000030_f000000"], 4: ["ep00000050_f000000"], 3: []}.items():
+        reader = ShardReader(tmp_path, "train", Selection(episodes=frozenset([position])))
+        assert [reader.locate(n).key for n in range(len(reader))][:1] == keys
+        reader.close()
+
+
+def test_an_index_that_goes_while_it_is_opened_is_looked_for_anew(out: Path) -> None:
+    """Episodes are dropped between the reading of the manifest and the opening of its index."""
+    old = load_manifest(out)
+    (generation,) = old.generations
+    renamed = ".predecode/index/train-000000-d1.idx"
+    (out / generation.indexes["train"].path).rename(out / renamed)
+    with pytest.raises(DataError, match="train-000000.idx: an index of the manifest is gone"):
+        ShardReader(out, "train", manifest=old)
+    index = msgspec.structs.replace(generation.indexes["train"], path=renamed)
+    new = msgspec.structs.replace(generation, indexes={"train": index})
+    write_manifest(out, old.settings, [new])
+    reader = ShardReader(out, "train", manifest=old)
+    assert len(reader) == 7
+    reader.close()
 
 
 @pytest.mark.parametrize("split", ["val", "test", "", "TRAIN"])

@@ -19,6 +19,17 @@ def test_shards_and_a_name_are_enough() -> None:
     assert (config.batch_size, config.num_train_steps, config.resume) == (32, 30000, False)
 
 
+def test_several_outputs_are_a_list(tmp_path: Path) -> None:
+    config = load_config(["shards=a b/x,s3://bucket/it's", "exp_name=first"])
+    assert config.outputs == ["a b/x", "s3://bucket/it's"]
+    assert config.dataset_options == {"out": config.outputs}
+    assert load_config(["shards=[a,b]", "exp_name=first"]).outputs == ["a", "b"]
+    assert load_config(["shards=a", "exp_name=first"]).outputs == ["a"]
+    (tmp_path / "with,comma").mkdir()
+    quoted = f"shards='{tmp_path}/with,comma'"
+    assert load_config([quoted, "exp_name=x"]).outputs == [f"{tmp_path}/with,comma"]
+
+
 def test_on_line_data_come_from_a_root_by_a_backend() -> None:
     words = ["data=online", "root=b1k", "backend=torchcodec", "exp_name=x", "norm_stats=s.json"]
     config = load_config(words)
@@ -56,6 +67,10 @@ def test_every_field_can_be_given() -> None:
         (["exp_name=x", "shards=o", "data=tape"], "Available options in 'data': online shards"),
         (["exp_name=x", "shards=o", "resume=true", "overwrite=true"], "at most one of them"),
         (["exp_name"], "--help lists every field"),
+        (
+            ["exp_name=x", "shards=a,b", "canary_every=3", "canary_root=r"],
+            "one output in shards=, got",
+        ),
     ],
 )
 def test_a_refusal_says_what_is_wrong(words: list[str], message: str) -> None:
