@@ -146,7 +146,7 @@ class OnlineDataset(ItemDataset):
         )
         super().__init__(options, settings, next(iter(rates)) if len(rates) == 1 else None)
         self.root, self._src, self._stride = source.root, src, stride
-        self._tasks = dict(sorted((e.task_index, e.task) for e in episodes_here))
+        self._tasks = dict(sorted(task for e in episodes_here for task in e.tasks.items()))
         self._task_names = {e.task_name: e.task_index for e in episodes_here if e.task_name}
         self.faults: list[EpisodeFault] = []
         """Why episodes are left out."""
