@@ -209,7 +209,7 @@ class OnlineDataset(ItemDataset):
         """Everything of an item but its images."""
         columns = self._open().columns(self._known(frame.episode))
         item = self._values(frame, columns, frame.row)
-        item["task"] = self._tasks[frame.task_index]
+        item["task"] = self._tasks[self._task_index(frame, columns)]
         return item
 
     def _images(self, frames: list[_OnlineFrame]) -> list[dict[str, Any]]:

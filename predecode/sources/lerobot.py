@@ -18,7 +18,9 @@ from predecode.sources.lerobot_features import cameras_of
 from predecode.sources.lerobot_v3 import Task, episode_files, episodes_of, read_rows_of_episodes
 from predecode.sources.lerobot_v21 import METADATA_V21, episodes_v21, sentences_v21
 from predecode.sources.metadata import check_content, frame_rate, read_json, understanding
+from train_shards.depth import DepthScale
 from train_shards.errors import UserError
+from train_shards.format import LEROBOT
 
 __all__ = ["LerobotSource"]
 
@@ -33,7 +35,7 @@ _SENTENCES = ("task", "__index_level_0__")
 class LerobotSource:
     """A LeRobot set under one root; see ``predecode.sources.episode.Source``."""
 
-    kind = "lerobot"
+    kind = LEROBOT
     state_layout = ""
 
     def __init__(self, root: Path) -> None:
@@ -43,6 +45,8 @@ class LerobotSource:
             UserError: metadata missing, of another version, or without any rgb camera.
         """
         self.root = root
+        self.modalities: dict[str, dict[str, str]] = {}
+        self.depth: DepthScale | None = None
         info = read_json(root / "meta/info.json")
         self._version = str(info.get("codebase_version"))
         if self._version not in (*_V2, _V3):

@@ -1,8 +1,13 @@
-"""The environment in which LeRobot itself writes and reads data sets."""
+"""The environment in which LeRobot itself writes and reads data sets, and how scripts run in it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from tests.support.environments import Environment
 
-__all__ = ["LEROBOT"]
+__all__ = ["IMPORT_LEROBOT", "LEROBOT", "ask"]
 
 LEROBOT = Environment("lerobot", (
     "lerobot==0.4.4", "av==18.1.0", "certifi==2026.10.18", "charset-normalizer==3.5.2",
@@ -15,3 +20,52 @@ LEROBOT = Environment("lerobot", (
 
 It asks for huggingface_hub below 0.36; datasets 4.3.0 and later would add httpx.
 """
+
+IMPORT_LEROBOT = """
+import json, sys, types, warnings
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import datasets, numpy as np, torch
+
+class ToTensor:
+    def __call__(self, picture):
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
+
+def stand_in(name, **names):
+    module = types.ModuleType(name)
+    module.__spec__ = ModuleSpec(name, None)
+    module.__dict__.update(names)
+    sys.modules[name] = module
+    return module
+
+# LeRobot imports them; of all of it only ToTensor is used here. After datasets, which looks for
+# them itself.
+v2 = stand_in("torchvision.transforms.v2", Transform=object)
+transforms = stand_in("torchvision.transforms", ToTensor=ToTensor, v2=v2)
+stand_in("torchvision", transforms=transforms)
+stand_in("accelerate", Accelerator=object)
+from lerobot.datasets import utils
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+def save_episode(dataset):
+    for values in dataset.episode_buffer.values():
+        if isinstance(values, list) and values and np.shape(values[0]) == (1,):
+            # since NumPy 2.4, datasets wants the number itself
+            values[:] = [value[0] for value in values]
+    dataset.save_episode()
+
+home = Path(sys.argv[1])
+asked = json.loads((home / "asked.json").read_text())
+"""
+
+
+def ask(home: Path, script: str, asked: Mapping[str, Any]) -> str:
+    """Runs a script that finds ``asked`` in a folder; returns what it printed."""
+    (home / "asked.json").write_text(json.dumps(asked))
+    done = LEROBOT.run(
+        "python", "-I", "-c", IMPORT_LEROBOT + script, home,
+        HOME=str(home), HF_HOME=str(home / "hub"), HF_HUB_OFFLINE="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
