@@ -92,7 +92,7 @@ class OnlineDataset(ItemDataset):
 
         Args:
             root: folder of the source's data.
-            src: kind of source: ``b1k``, ``videos``.
+            src: kind of source: ``b1k``, ``lerobot``, ``videos``.
             backend: decoder: ``pyav``, ``torchcodec`` or ``video_reader``; None takes
                 ``$B1K_VIDEO_BACKEND``, else ``pyav``.
             backend_python: ``video_reader`` -> a Python interpreter that has it.

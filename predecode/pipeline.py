@@ -211,6 +211,11 @@ def row_members(
     tasks = table["task_index"].to_pylist() if episode.other_tasks else None
     for frame in frames:
         task_index = episode.task_index if tasks is None else tasks[frame]
+        if task_index not in episode.tasks:
+            raise episode_error(
+                episode.episode_index, episode.table.path if episode.table else "",
+                f"task_index of row {frame}", f"one of {list(episode.tasks)}", task_index,
+            )  # fmt: skip
         row = {
             "episode_index": episode.episode_index,
             "frame_index": frame,

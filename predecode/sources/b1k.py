@@ -54,6 +54,7 @@ class B1kSource:
             UserError: metadata missing or not of this edition.
         """
         self.root = root
+        self.left_out: dict[str, str] = {}
         info = read_json(root / "meta/info.json")
         if info.get("codebase_version") != "v2.1":
             raise UserError(

@@ -97,6 +97,8 @@ class Source(Protocol):
     """Camera -> the source's own key of its RGB image, sorted by camera."""
     modalities: dict[str, dict[str, str]]
     """Further modalities that the source has: image -> the source's own key, sorted by image."""
+    left_out: dict[str, str]
+    """Name, and key, of an image that the source has and that cannot be stored -> why."""
     depth: DepthScale | None
     """What depth codes mean; None where there is no depth."""
     episodes: list[Episode]

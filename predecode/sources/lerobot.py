@@ -60,7 +60,7 @@ class LerobotSource:
             self.left_out = found.left_out
             self._open(info, found.videos, found.images)
         if not self.cameras:
-            why = "".join(f"; {problem}" for problem in self.left_out.values())
+            why = "".join(f"; {problem}" for problem in dict.fromkeys(self.left_out.values()))
             raise UserError(f"{root}/meta/info.json: no feature is an rgb camera{why}.")
         check_content(root, self.cameras, self.episodes, "meta: episodes")
 

@@ -26,7 +26,7 @@ class Cameras(NamedTuple):
     images: dict[str, str]
     """Camera -> key of an image feature, a column of the tables, with three channels."""
     left_out: dict[str, str]
-    """Camera -> why it is not among them."""
+    """Name and key of a camera -> why it is not among them."""
 
 
 def cameras_of(features: Mapping[str, Mapping[str, Any]]) -> Cameras:
@@ -45,7 +45,8 @@ def cameras_of(features: Mapping[str, Mapping[str, Any]]) -> Cameras:
         if keys.setdefault(name, key) != key:
             raise DataError(f"cameras {keys[name]!r} and {key!r}: both would be called {name!r}")
         if problem := _not_rgb(feature):
-            cameras.left_out[name] = f"{key} {problem}; --src lerobot stores rgb of 3 channels only"
+            why = f"{key} {problem}; --src lerobot stores rgb of 3 channels only"
+            cameras.left_out.update({name: why, key: why})
         else:
             (cameras.videos if kind == "video" else cameras.images)[name] = key
     return Cameras(*(dict(sorted(part.items())) for part in cameras))

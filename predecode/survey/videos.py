@@ -79,7 +79,8 @@ def survey_video(
     figures = CameraSurvey(
         num_videos=int(is_first),
         num_frames=len(times.ticks),
-        num_bytes=file.num_bytes if is_first else 0,
+        # A column's bytes are the table's.
+        num_bytes=file.num_bytes if is_first and span.column is msgspec.UNSET else 0,
         keyframe_gaps=_keyframe_gaps(frames, span.start, stop),
         largest_jitter_ticks=-(-largest.numerator // largest.denominator),
     )
