@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from predecode.sources.episode import Episode, TableSpan, VideoSpan
-from predecode.sources.metadata import read_jsonl
+from predecode.sources.metadata import read_jsonl, template_of
 from train_shards.format import check_relative_path
 
 __all__ = ["METADATA_V21", "episodes_v21", "path_of", "sentences_v21"]
@@ -76,10 +76,10 @@ def path_of(
     """Returns a path relative to the root, by one of info.json's templates.
 
     Raises:
-        KeyError: info.json has no such template.
+        KeyError, TypeError: info.json has no such template.
         DataError: the path leaves the root.
     """
-    path = str(info[template]).format(
+    path = template_of(info, template).format(
         episode_chunk=episode_index // int(info["chunks_size"]),
         episode_index=episode_index,
         video_key=video_key,
