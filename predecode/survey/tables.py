@@ -36,6 +36,7 @@ from predecode.sources.episode import Episode
 from predecode.sources.tables import check_timestamps, read_rows
 from predecode.survey.findings import fault_finding, noting
 from predecode.verification.report import Finding
+from train_shards.lowdim import column_views
 
 __all__ = ["survey_table"]
 
@@ -122,11 +123,16 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _actions_digest(table: pa.Table) -> str:
-    chunks = table["action"].chunks if "action" in table.column_names else []
-    vectors = [chunk for chunk in chunks if pa.types.is_fixed_size_list(chunk.type) and len(chunk)]
+    vectors = [
+        actions
+        for batch in table.to_batches()
+        if isinstance(actions := column_views(batch).get("action"), np.ndarray)
+        and actions.ndim > 1
+        and len(actions)
+    ]
     digest = xxhash.xxh3_128()
-    for chunk in vectors:
-        digest.update(chunk.flatten().to_numpy())
+    for actions in vectors:
+        digest.update(np.ascontiguousarray(actions).data)
     return digest.hexdigest() if vectors else ""
 
 

@@ -5,7 +5,7 @@ To the rest of the program such a column is one more video, every picture of whi
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -53,7 +53,7 @@ class ImageTable(FrameTable):
 
 
 def image_table_of(root: Path, path: str, column: str, fps: tuple[int, int] | None) -> ImageTable:
-    """Returns the table of a column, from memory for a file that was read just before.
+    """Returns the table of a column; what the file tells, from memory if it was read just before.
 
     Args:
         root: folder of the data set.
@@ -65,20 +65,23 @@ def image_table_of(root: Path, path: str, column: str, fps: tuple[int, int] | No
         MediaError: no parquet file with such a column, no row, a first picture that cannot be read,
             or one that is missing where pictures are files of their own.
 
-    Cost: reads the footer and the first picture; where that is a file of its own, the column, and
-    asks for the size of every picture.
+    Cost: reads the footer and the first picture; where that is a file of its own, each time the
+    column, and asks for the size of every picture.
     """
     try:
         stat = (root / path).stat()
     except OSError as error:
         raise _unreadable(error) from error
-    return _kept_table(root, path, column, fps, (stat.st_size, stat.st_ino, stat.st_mtime_ns))
+    state = stat.st_size, stat.st_ino, stat.st_mtime_ns
+    table, is_outside = _kept_table(root, path, column, fps, state)
+    return _with_sizes(table, root / path) if is_outside else table
 
 
 @lru_cache(maxsize=8)
 def _kept_table(
     root: Path, path: str, column: str, fps: tuple[int, int] | None, _state: tuple[int, ...]
-) -> ImageTable:
+) -> tuple[ImageTable, bool]:
+    """The table as far as the file tells it, and whether pictures are files of their own."""
     try:
         with pq.ParquetFile(root / path) as file:
             _check_column(file, column)
@@ -88,9 +91,6 @@ def _kept_table(
                 raise MediaError("no rows", "at least one picture", "none")
             digest = xxhash.xxh3_128(read_footer(root / path, file.metadata))
             digest.update(f":{column}:".encode())
-            if first["bytes"] is None:
-                for cell in _cells(file, column, range(len(rows))):
-                    digest.update(f"{_outside(root, cell).stat().st_size},".encode())
         with _opened(root, first) as picture:
             (width, height), codec = picture.size, (picture.format or "").lower()
     except _UNREADABLE as error:
@@ -99,12 +99,27 @@ def _kept_table(
     ranks = np.arange(starts[-1], dtype=np.int64)
     for array in (starts, ranks):
         array.flags.writeable = False
-    return ImageTable(
+    table = ImageTable(
         pts=ranks, keyframe_ranks=ranks, keyframe_dts=ranks,
         time_base=1 / Fraction(*(fps or (1, 1))), stream_index=0, width=width, height=height,
         codec_name=codec, pix_fmt="rgb24", digest=digest.hexdigest(),
         column=column, root=root, group_starts=starts,
     )  # fmt: skip
+    return table, first["bytes"] is None
+
+
+def _with_sizes(table: ImageTable, path: Path) -> ImageTable:
+    """The table with a digest that tells when one of its pictures' files is another."""
+    digest = xxhash.xxh3_128(table.digest.encode())
+    try:
+        with pq.ParquetFile(path) as file:
+            for cell in _cells(file, table.column, range(file.num_row_groups)):
+                outside = cell["bytes"] is None
+                num_bytes = _outside(table.root, cell).stat().st_size if outside else -1
+                digest.update(f"{num_bytes},".encode())
+    except _UNREADABLE as error:
+        raise _unreadable(error) from error
+    return replace(table, digest=digest.hexdigest())
 
 
 class ImageColumnDecoder(Decoder):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from predecode.online import OnlineDataset
 from predecode.sources.registry import open_source
-from tests.support.jobs import command, run_here, verify_here
+from tests.support.jobs import command, run_here, survey_here, verify_here
 from tests.support.lerobot_environment import LEROBOT, ask
 from train_shards.dataset import ShardDataset
 from train_shards.manifest import load_manifest
@@ -206,6 +206,7 @@ def test_outputs_and_sources_are_proven(home: Path, shards: dict[str, Path]) -> 
     assert report.frames is not None
     assert report.frames.num_samples == NUM_ROWS
     for kind in FPS:
-        done = command("verify", "--source", "--src", "lerobot", "--root", home / kind)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"lerobot, 4 episodes, {NUM_ROWS} frames" in done.stdout
+        survey = survey_here(home / kind, "lerobot")
+        assert (survey.status, survey.findings) == ("proven", [])
+        assert survey.source is not None
+        assert (survey.source.num_episodes, survey.source.num_frames) == (4, NUM_ROWS)
