@@ -45,7 +45,7 @@ _USAGE_ERROR: type[typer.BadParameter] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 
-SrcOption = Annotated[str, typer.Option(help="Kind of source: b1k, videos.")]
+SrcOption = Annotated[str, typer.Option(help="Kind of source: b1k, lerobot, videos.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards.")]
 RootOption = Annotated[
     Path | None,
@@ -203,6 +203,8 @@ def run(
     )
     selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
     with JobProgress() as display:
+        for why in dict.fromkeys(source.left_out.values()):
+            display.note(f"left out: {why}")
         outcome = run_job(
             out.resolve(),
             source,

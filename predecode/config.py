@@ -137,7 +137,11 @@ def _chosen_images(
     camera_of = {i: i.removesuffix(MODALITIES[m]) for i, m in modality_of.items()}
     known = sorted(set(camera_of.values()))
     asked = known if cameras is None else [word.strip() for word in cameras.split(",")]
+    own_name = {key: camera for camera, key in source.cameras.items()}
+    asked = [own_name.get(word, word) for word in asked]
     for camera in asked:
+        if camera in source.left_out:
+            raise UserError(f"--cameras {camera}: {source.left_out[camera]}.")
         _one_of("--cameras", camera, known)
     images = sorted(image for image, camera in camera_of.items() if camera in asked)
     return (

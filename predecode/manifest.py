@@ -191,7 +191,7 @@ def build_manifest(
             num_quarantined=len(faults),
         ),
         fps=next(iter(rates)) if len(rates) == 1 else None,
-        tasks=dict(sorted((e.task_index, e.task) for e in episodes.values())),
+        tasks=dict(sorted(task for e in episodes.values() for task in e.tasks.items())),
         task_names={e.task_name: e.task_index for e in episodes.values() if e.task_name},
         generations=generations,
         missing=[_missing(episodes[e], planned.get(e)) for e in faults],

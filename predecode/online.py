@@ -96,7 +96,7 @@ class OnlineDataset(ItemDataset):
 
         Args:
             root: folder of the source's data.
-            src: kind of source: ``b1k``, ``videos``.
+            src: kind of source: ``b1k``, ``lerobot``, ``videos``.
             backend: decoder: ``pyav``, ``torchcodec`` or ``video_reader``; None takes
                 ``$B1K_VIDEO_BACKEND``, else ``pyav``.
             backend_python: ``video_reader`` -> a Python interpreter that has it.
@@ -163,7 +163,7 @@ class OnlineDataset(ItemDataset):
         )
         super().__init__(options, settings, next(iter(rates)) if len(rates) == 1 else None)
         self.root, self._src, self._stride = source.root, src, stride
-        self._tasks = dict(sorted((e.task_index, e.task) for e in episodes_here))
+        self._tasks = dict(sorted(task for e in episodes_here for task in e.tasks.items()))
         self._task_names = {e.task_name: e.task_index for e in episodes_here if e.task_name}
         self.faults: list[EpisodeFault] = []
         """Why episodes are left out."""
@@ -226,7 +226,7 @@ class OnlineDataset(ItemDataset):
         """Everything of an item but its images."""
         columns = self._open().columns(self._known(frame.episode))
         item = self._values(frame, columns, frame.row)
-        item["task"] = self._tasks[frame.task_index]
+        item["task"] = self._tasks[self._task_index(frame, columns)]
         return item
 
     def _images(self, frames: list[_OnlineFrame]) -> list[dict[str, Any]]:

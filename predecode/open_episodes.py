@@ -13,12 +13,12 @@ from msgspec import UNSET
 
 from predecode.errors import MediaError, episode_error
 from predecode.images.stored import pixel_format, stored_image
-from predecode.sources.episode import Episode
+from predecode.sources.episode import Episode, VideoSpan
 from predecode.sources.id_lists import read_ids
+from predecode.sources.pictures import picture_table
 from predecode.sources.tables import check_timestamps, read_rows
 from predecode.video.backends import OpenDecoder, open_in_format
 from predecode.video.decoder import Decoder
-from predecode.video.packets import frame_table_of
 from train_shards.images import StoredImage
 from train_shards.lowdim import column_views
 from train_shards.manifest import Settings
@@ -73,7 +73,7 @@ class OpenEpisodes:
         self._root, self._open_video, self._settings = root, open_video, settings
         self._num_recent = num_recent
         self._num_streams = OPEN_EPISODES * num_cameras
-        self._streams: OrderedDict[tuple[str, int | None], _Stream] = OrderedDict()
+        self._streams: OrderedDict[tuple[str, int | None, str], _Stream] = OrderedDict()
         self._tables: OrderedDict[int, dict[str, Any]] = OrderedDict()
 
     def columns(self, known: KnownEpisode) -> dict[str, Any]:
@@ -142,11 +142,11 @@ class OpenEpisodes:
 
     def _stream(self, known: KnownEpisode, camera: str) -> _Stream:
         span = known.episode.videos[camera]
-        key = (span.path, span.stream_index)
+        key = _file_of(span)
         stream = self._streams.get(key)
         if stream is None:
             path = self._root / span.path
-            table = frame_table_of(path, span.stream_index)
+            table = picture_table(self._root, known.episode, camera)
             if not table.digest.startswith(known.digests[camera]):
                 raise MediaError(
                     "file changed since the data set was opened",
@@ -167,6 +167,11 @@ class OpenEpisodes:
 
     def _drop(self, known: KnownEpisode, camera: str) -> None:
         span = known.episode.videos[camera]
-        stream = self._streams.pop((span.path, span.stream_index), None)
+        stream = self._streams.pop(_file_of(span), None)
         if stream is not None:
             stream.decoder.close()
+
+
+def _file_of(span: VideoSpan) -> tuple[str, int | None, str]:
+    """What one decoder reads: a stream of a video, or a column of pictures."""
+    return span.path, span.stream_index, span.column or ""

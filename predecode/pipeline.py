@@ -35,12 +35,12 @@ from predecode.selection import selected_frames
 from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
 from predecode.sources.id_lists import read_ids
+from predecode.sources.pictures import picture_table
 from predecode.sources.tables import check_timestamps, read_rows
 from predecode.video.backends import STORING_BACKEND, load_backend
 from predecode.video.decoder import RGB, Decoder, Picture
 from predecode.video.kept_open import KeptOpen
-from predecode.video.packets import FrameTable, frame_table_of
-from predecode.video.pyav import PyavDecoder
+from predecode.video.packets import FrameTable
 from train_shards.format import (
     JSON_FIELD,
     format_key,
@@ -171,7 +171,7 @@ def decoded_pictures(
     planned: PlannedEpisode,
     camera: str,
     frames: list[int],
-    open_video: Callable[[Path, FrameTable, str], AbstractContextManager[Decoder]] = PyavDecoder,
+    open_video: Callable[[Path, FrameTable, str], AbstractContextManager[Decoder]],
     pixels: str = RGB,
 ) -> Iterator[tuple[int, Picture]]:
     """Yields ``(frame_index, picture)`` of one camera, from the file that was planned.
@@ -216,18 +216,27 @@ def row_members(
     episode = planned.episode
     vectors = {"state.npy": "observation.state", "action.npy": "action"}
     names = ["timestamp", *vectors.values()] if settings.embed_lowdim else ["timestamp"]
+    if episode.other_tasks:
+        names.append("task_index")
     if episode.table is not None:
         check_unchanged(root, planned.inputs[0])
     table = read_rows(root, episode, planned.num_frames, names, task_info=False)
     timestamps_s = table["timestamp"].to_numpy()
     check_timestamps(episode, timestamps_s)
+    tasks = table["task_index"].to_pylist() if episode.other_tasks else None
     for frame in frames:
+        task_index = episode.task_index if tasks is None else tasks[frame]
+        if task_index not in episode.tasks:
+            raise episode_error(
+                episode.episode_index, episode.table.path if episode.table else "",
+                f"task_index of row {frame}", f"one of {list(episode.tasks)}", task_index,
+            )  # fmt: skip
         row = {
             "episode_index": episode.episode_index,
             "frame_index": frame,
             "timestamp": float(timestamps_s[frame]),
-            "task_index": episode.task_index,
-            "task": episode.task,
+            "task_index": task_index,
+            "task": episode.tasks[task_index],
         }
         yield frame, JSON_FIELD, msgspec.json.encode(row, order="sorted")
     if settings.embed_lowdim:
@@ -245,9 +254,9 @@ def planned_table(root: Path, planned: PlannedEpisode, camera: str) -> FrameTabl
         MediaError: it cannot be read.
         InfraError: it is no longer the file that was planned.
     """
-    span, planned_input = planned.episode.videos[camera], planned.video_input(camera)
+    planned_input = planned.video_input(camera)
     check_unchanged(root, planned_input)
-    table = frame_table_of(root / span.path, span.stream_index)
+    table = picture_table(root, planned.episode, camera)
     check_unchanged(root, planned_input, digest=table.digest)
     return table
 

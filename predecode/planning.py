@@ -94,11 +94,13 @@ class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
 
     def video_input(self, camera: str) -> InputFile:
         """Returns a camera's video as it was when the plan was made."""
-        return self.input_at(self.episode.videos[camera].path)
+        span = self.episode.videos[camera]
+        return self.input_at(span.path, span.column)
 
-    def input_at(self, path: str) -> InputFile:
-        """Returns a file as it was when the plan was made."""
-        return next(planned for planned in self.inputs if planned.path == path)
+    def input_at(self, path: str, column: str | msgspec.UnsetType = msgspec.UNSET) -> InputFile:
+        """Returns a file, or a column of pictures in it, as it was when the plan was made."""
+        wanted = (path, column)
+        return next(given for given in self.inputs if (given.path, given.column) == wanted)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import xxhash
 
@@ -31,7 +31,8 @@ def select_episodes(
 
     Args:
         episodes: all of the source, ``episode_index`` ascending.
-        tasks: comma-separated task indices, ranges ``a-b`` (both included) or names; None for all.
+        tasks: comma-separated task indices, ranges ``a-b`` (both included) or names, which may be
+            sentences with commas; None for all.
         positions: comma-separated positions within each task's sorted episodes or ranges of them,
             as upstream counts; an 8-digit number is an ``episode_index``. None for all.
         names: other names of tasks -> ``task_index``.
@@ -90,7 +91,7 @@ def _parse_share(text: str) -> float | None:
 
 def _parse_tasks(text: str, known: set[int], names: dict[str, int]) -> set[int]:
     wanted: set[int] = set()
-    for token in _tokens(text):
+    for token in _task_tokens(text, names):
         indices: Iterable[int]
         if re.fullmatch(r"\d+(-\d+)?", token):
             indices = _parse_range(token, option="--tasks")
@@ -106,6 +107,17 @@ def _parse_tasks(text: str, known: set[int], names: dict[str, int]) -> set[int]:
                 )
             wanted.add(index)
     return wanted
+
+
+def _task_tokens(text: str, names: Collection[str]) -> Iterator[str]:
+    """What stands between commas; a name that has commas itself is taken whole."""
+    parts = text.split(",")
+    while parts:
+        stops = range(len(parts), 0, -1)
+        whole = (stop for stop in stops if ",".join(parts[:stop]).strip() in names)
+        stop = next(whole, 1)
+        yield ",".join(parts[:stop]).strip()
+        parts = parts[stop:]
 
 
 def _at_positions(episodes: Sequence[Episode], text: str, *, option: str) -> list[Episode]:

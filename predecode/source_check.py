@@ -15,10 +15,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
+from predecode.parquet_footer import read_footer
 from predecode.sources.episode import Episode, TableSpan, VideoSpan
 from predecode.sources.id_lists import read_ids
-from predecode.sources.tables import check_row_ids
-from predecode.video.packets import FrameTable, frame_table_of
+from predecode.sources.pictures import picture_table
+from predecode.sources.tables import check_frame_ids, check_row_ids
+from predecode.video.packets import FrameTable
 
 __all__ = [
     "EMPTY_FILE",
@@ -30,7 +32,7 @@ __all__ = [
     "check_root",
     "check_rows",
     "check_unchanged",
-    "frame_step",
+    "nearest_step",
     "read_table_header",
     "read_video",
     "time_deviation",
@@ -47,6 +49,10 @@ _START_TOLERANCE = Fraction(1, 10)
 each have been rounded to a tick."""
 
 
+_RATE_ROUNDING = Fraction(1, 100_000)
+"""Of a rate, between two or three decimals and what they stand for: 23.976 and 24000/1001."""
+
+
 class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file as it was when the plan was made."""
 
@@ -54,7 +60,10 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     """Relative to the source's root."""
     num_bytes: int
     digest: str
-    """xxh3-128 of a video's packet table, of a parquet file's footer, or of a list's bytes."""
+    """xxh3-128 of a video's packet table, of a parquet file's footer, or of a list's bytes; of a
+    column of pictures see ``ImageTable``."""
+    column: str | msgspec.UnsetType = msgspec.UNSET
+    """As in ``VideoSpan``."""
 
 
 class CheckedEpisode(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +100,7 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
             check_rows(episode, metadata.num_rows)
             inputs.append(table)
             check_row_ids(root, episode)
+            check_frame_ids(root, episode)
         inputs += _id_lists(root, episode, cameras)
         keyframes: list[int] = []
         for camera in cameras:
@@ -167,10 +177,7 @@ def read_table_header(root: Path, episode: Episode) -> tuple[pq.FileMetaData, In
         raise episode_error(
             episode.episode_index, span.path, "not readable", "a parquet file", error
         ) from error
-    with path.open("rb") as file:
-        # Source: parquet ends with the footer's length (4 bytes) and "PAR1".
-        file.seek(-min(metadata.serialized_size + 8, num_bytes), 2)
-        digest = xxhash.xxh3_128_hexdigest(file.read())
+    digest = xxhash.xxh3_128_hexdigest(read_footer(path, metadata))
     return metadata, InputFile(path=span.path, num_bytes=num_bytes, digest=digest)
 
 
@@ -196,19 +203,21 @@ def read_video(root: Path, episode: Episode, camera: str) -> tuple[FrameTable, I
     Raises:
         EpisodeError: the file is missing, empty, cut short or unreadable.
 
-    Cost: that of ``read_frame_table``.
+    Cost: that of ``picture_table``.
     """
     span = episode.videos[camera]
     path = root / span.path
     num_bytes = _check_file(path, span.path, episode, camera, "a video")
     try:
-        frames = frame_table_of(path, span.stream_index)
+        frames = picture_table(root, episode, camera)
     except MediaError as error:
         problem, expected, got = error.args
         raise episode_error(
             episode.episode_index, span.path, problem, expected, got, camera
         ) from error
-    return frames, InputFile(path=span.path, num_bytes=num_bytes, digest=frames.digest)
+    return frames, InputFile(
+        path=span.path, num_bytes=num_bytes, digest=frames.digest, column=span.column
+    )
 
 
 def _id_lists(root: Path, episode: Episode, cameras: tuple[str, ...]) -> list[InputFile]:
@@ -255,13 +264,29 @@ def check_count(episode: Episode, camera: str, frames: FrameTable, num_frames: i
         )  # fmt: skip
 
 
-def frame_step(fps: tuple[int, int], time_base: Fraction) -> Fraction:
-    """Returns ticks a frame, exactly.
+def nearest_step(fps: tuple[int, int], time_base: Fraction, ticks: NDArray[np.int64]) -> Fraction:
+    """Returns ticks a frame by the rate that the metadata mean.
 
-    >>> frame_step((30000, 1001), Fraction(1, 90000))
-    Fraction(3003, 1)
+    Metadata in decimals may round a rate of n * 1000 / 1001: 29.97 stands for 30000/1001 as well as
+    for itself, and the last of the pictures tells which. Rounding loses a frame in a million, so no
+    picture is taken for another.
+
+    Args:
+        fps: the rate as the metadata have it.
+        time_base: seconds a tick.
+        ticks: ``(n,)`` pts, ascending, at least one.
+
+    >>> nearest_step((2997, 100), Fraction(1, 30000), np.arange(300) * 1001)
+    Fraction(1001, 1)
+    >>> nearest_step((2997, 100), Fraction(1, 2997), np.arange(300) * 100)
+    Fraction(100, 1)
     """
-    return 1 / (Fraction(*fps) * time_base)
+    rate = Fraction(*fps)
+    exact = Fraction(1000 * round(rate * 1001 / 1000), 1001)
+    rates = [rate, exact] if abs(exact - rate) < _RATE_ROUNDING * rate else [rate]
+    steps = [1 / (meant * time_base) for meant in rates]
+    last, elapsed = len(ticks) - 1, int(ticks[-1] - ticks[0])
+    return min(steps, key=lambda step: abs(last * step - elapsed))
 
 
 def time_deviation(ticks: NDArray[np.int64], step: Fraction) -> NDArray[np.int64]:
@@ -318,8 +343,8 @@ def _check_times(episode: Episode, camera: str, frames: FrameTable, num_frames: 
     if episode.fps is None:
         return
     span = episode.videos[camera]
-    step = frame_step(episode.fps, frames.time_base)
     ticks = frames.pts[span.start : span.start + num_frames]
+    step = nearest_step(episode.fps, frames.time_base, ticks)
     wrong = np.flatnonzero(np.abs(time_deviation(ticks, step)) > step.denominator)
     if len(wrong):
         frame = int(wrong[0])

@@ -164,12 +164,14 @@ class ShardDataset(ItemDataset):
 
     def _rows(self, reader: ShardReader, place: Place) -> dict[str, Any]:
         """Everything of an item but its images."""
-        item = self._values(place, reader.columns(place), reader.sample_index(place))
+        columns = reader.columns(place)
+        item = self._values(place, columns, reader.sample_index(place))
+        task_index = self._task_index(place, columns)
         try:
-            item["task"] = reader.manifest.tasks[place.task_index]
+            item["task"] = reader.manifest.tasks[task_index]
         except KeyError as error:
             raise DataError(
-                f"{reader.where(place)}: task {place.task_index} is not in the manifest"
+                f"{reader.where(place)}: task {task_index} is not in the manifest"
             ) from error
         return item
 

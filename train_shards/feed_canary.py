@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from train_shards.canary import Canary, canary_command
-from train_shards.items import IMAGE_KEY
 from train_shards.manifest import load_manifest
 from train_shards.sampling import ResumableSampler
 
@@ -24,6 +23,8 @@ class FeedCanary:
     every_batches: int
     step: int
     """Batches that the run was given so far, those before a resume included."""
+    image_of: dict[str, str]
+    """Key of a picture in items, ours or the source's own -> the stored image."""
 
     @classmethod
     def start(
@@ -38,7 +39,10 @@ class FeedCanary:
         settings = load_manifest(shards).settings
         root, python = command_words
         canary = Canary(settings, canary_command(root, settings, python))
-        return cls(canary, served, every_batches, step)
+        pictures = [image for image in settings.cameras if settings.is_rgb(image)]
+        image_of = {settings.item_key(image): image for image in pictures}
+        image_of |= {settings.cameras[image]: image for image in pictures}
+        return cls(canary, served, every_batches, step, image_of)
 
     def watch(self, batch: int, sampler: ResumableSampler, place: tuple[int, int]) -> None:
         """Looks at a batch that the trainer is given now.
@@ -54,9 +58,9 @@ class FeedCanary:
             turn = np.array([batch * sampler.batch_size])
             item = self.served[sampler.sample(epoch, int(sampler.positions(consumed, turn)[0]))]
             images = {
-                key.removeprefix(IMAGE_KEY): np.asarray(image)
+                self.image_of[key]: np.asarray(image)
                 for key, image in item.items()
-                if key.startswith(IMAGE_KEY) and not key.endswith("_is_pad")
+                if key in self.image_of
             }
             ids = int(item["episode_index"]), int(item["index"])
             self.canary.submit(self.step, *ids, images)

@@ -16,6 +16,7 @@ __all__ = [
     "FORMAT_MINOR",
     "IMAGE_EXTENSIONS",
     "JSON_FIELD",
+    "LEROBOT",
     "MANIFEST_PATH",
     "MODALITIES",
     "SPLITS",
@@ -44,6 +45,8 @@ FORMAT_MINOR = 2
 knows depth and segmentation."""
 
 SPLITS = ("train", "val")
+LEROBOT = "lerobot"
+"""Source whose rows name their own task, and whose images have the source's own keys in items."""
 JSON_FIELD = "json"
 IMAGE_EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp", "raw": "npy"}
 """Codec -> last extension of a member. Source: webdataset decodes by the last extension; these

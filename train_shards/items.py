@@ -175,7 +175,7 @@ class ItemDataset(ABC):
 
         Args:
             frame: the item's frame.
-            columns: its episode's, whole: ``(T,)`` or ``(T, n)``.
+            columns: its episode's, whole: ``(T,)`` or ``(T, ...)``.
             sample_index: position among all samples.
 
         Raises:
@@ -188,15 +188,23 @@ class ItemDataset(ABC):
         item["sample_index"] = np.int64(sample_index)
         item["episode_index"] = np.int64(frame.episode_index)
         item["frame_index"] = np.int64(frame.frame_index)
-        item["task_index"] = np.int64(frame.task_index)
+        item["task_index"] = np.int64(self._task_index(frame, columns))
         for name, offsets in self._offsets.items():
             if name not in self.image_keys.values():
                 frames, is_pad = window(frame.frame_index, offsets, frame.num_frames)
-                item[name] = self._column(frame, columns, name)[frames]
+                column = self._column(frame, columns, name)
+                is_array = isinstance(column, np.ndarray)
+                item[name] = column[frames] if is_array else [row_value(column, f) for f in frames]
                 item[f"{name}_is_pad"] = is_pad
         if self._widens_state and STATE_KEY in item:
             item[STATE_KEY] = state_as_2025(item[STATE_KEY])
         return item
+
+    def _task_index(self, frame: Frame, columns: Mapping[str, Any]) -> int:
+        """The task of a frame, whose text an item shows."""
+        if self.settings.has_row_tasks:
+            return int(self._column(frame, columns, "task_index")[frame.frame_index])
+        return frame.task_index
 
     def _column(self, frame: Frame, columns: Mapping[str, Any], name: str) -> Any:
         """A column of a frame's episode, with a row for each of its frames."""

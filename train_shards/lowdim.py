@@ -1,7 +1,8 @@
 """Every low-dimensional column of whole episodes: Arrow IPC files, memory-mapped.
 
-One record batch an episode, at the source's full rate. Vectors are fixed-size lists of float32;
-a column that an episode lacks is null throughout its batch and absent from its rows.
+One record batch an episode, at the source's full rate. Vectors are fixed-size lists, arrays of more
+dimensions fixed-size lists of such; a column that an episode lacks is null throughout its batch and
+absent from its rows.
 """
 
 from collections import OrderedDict
@@ -53,7 +54,7 @@ def write_lowdim(
 
 
 def column_views(batch: pa.RecordBatch) -> dict[str, Any]:
-    """Returns an episode's columns as read-only arrays ``(T,)`` or ``(T, n)``, not copied.
+    """Returns an episode's columns as read-only arrays ``(T,)`` or ``(T, ...)``, not copied.
 
     A column that is null throughout is absent; what is neither number nor bool stays Arrow.
     """
@@ -65,7 +66,7 @@ def column_views(batch: pa.RecordBatch) -> dict[str, Any]:
 
 
 def row_value(column: Any, frame_index: int) -> Any:
-    """Returns a column's value at one frame: a numpy scalar, or a fresh ``(n,)`` array.
+    """Returns a column's value at one frame: a numpy scalar, or a fresh array.
 
     Raises:
         IndexError: the episode has no such frame.
@@ -83,7 +84,7 @@ class LowdimTables:
         self._batches: OrderedDict[tuple[int, int], dict[str, Any]] = OrderedDict()
 
     def columns(self, table: int, batch: int) -> dict[str, Any]:
-        """Returns an episode's columns as read-only arrays ``(T,)`` or ``(T, n)``, not copied.
+        """Returns an episode's columns as read-only arrays ``(T,)`` or ``(T, ...)``, not copied.
 
         Raises:
             DataError: the file is not what the writer made.
@@ -122,12 +123,17 @@ def _own(value: Any) -> Any:
 
 
 def _to_numpy(column: pa.Array) -> Any:
-    """A view of numbers, ``(T,)`` or ``(T, n)``; other types stay Arrow arrays."""
-    if pa.types.is_fixed_size_list(column.type):
-        values = column.flatten().to_numpy(zero_copy_only=True)
-        return values.reshape(len(column), column.type.list_size)
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return column.to_numpy(zero_copy_only=column.null_count == 0)
-    if pa.types.is_boolean(column.type):
-        return column.to_numpy(zero_copy_only=False)
+    """Numbers and bools as ``(T,)`` or ``(T, ...)``, views where Arrow has bytes of them.
+
+    Other types stay Arrow arrays.
+    """
+    shape, values = [len(column)], column
+    while pa.types.is_fixed_size_list(values.type):
+        shape.append(values.type.list_size)
+        values = values.flatten()
+    kind = values.type
+    if pa.types.is_boolean(kind):
+        return values.to_numpy(zero_copy_only=False).reshape(shape)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return values.to_numpy(zero_copy_only=values.null_count == 0).reshape(shape)
     return column

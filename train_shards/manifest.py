@@ -17,6 +17,7 @@ from train_shards.format import (
     FORMAT_MAJOR,
     FORMAT_MINOR,
     IMAGE_EXTENSIONS,
+    LEROBOT,
     MANIFEST_PATH,
     MODALITIES,
     check_name,
@@ -95,6 +96,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.state_layout or (LAYOUT_2025 if self.source == "b1k" else "")
 
     @property
+    def has_row_tasks(self) -> bool:
+        """Whether a frame's task is the one that its row names; else it is its episode's."""
+        return self.source == LEROBOT
+
+    @property
     def camera_names(self) -> tuple[str, ...]:
         """The stored cameras in their sorted order."""
         return tuple(sorted(self.cameras))
@@ -126,7 +132,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Source: that of BEHAVIOR-1K's 2025 edition, whose trainers both editions serve; items of
         LeRobot's own data sets have the source's keys.
         """
-        if self.source == "lerobot":
+        if self.source == LEROBOT:
             return self.cameras[image]
         modality = self.modality_of(image)
         return f"observation.images.{modality}.{image.removesuffix(MODALITIES[modality])}"

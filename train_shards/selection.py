@@ -1,6 +1,6 @@
 """Which live samples of an index a data set serves: by task, episode and range of frames."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple, Self
 
@@ -38,16 +38,16 @@ class Selection(NamedTuple):
         episodes: Sequence[int] | None = None,
         frames: tuple[int, int] | None = None,
         *,
-        known: Collection[int],
+        known: Mapping[int, str],
         names: Mapping[str, int],
     ) -> Self:
         """Returns the selection that a data set's arguments name.
 
         Args:
-            tasks: indices or short names.
+            tasks: indices, short names, or sentences where tasks have no such names.
             episodes: positions in each task's episodes.
             frames: of each episode.
-            known: ``task_index`` of all that there are.
+            known: ``task_index`` -> sentence of all that there are.
             names: short name -> ``task_index``, where tasks have such names.
 
         Raises:
@@ -95,10 +95,12 @@ class Span(NamedTuple):
 
 
 def _task_indices(
-    tasks: Sequence[int | str] | None, known: Collection[int], names: Mapping[str, int]
+    tasks: Sequence[int | str] | None, known: Mapping[int, str], names: Mapping[str, int]
 ) -> frozenset[int] | None:
     if tasks is None:
         return None
+    sentences = sorted(known.items(), reverse=True)
+    names = names or {sentence: index for index, sentence in sentences if sentence}
     indices = set()
     for task in tasks:
         index = names.get(task) if isinstance(task, str) else task

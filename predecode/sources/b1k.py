@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from predecode.sources.b1k_2026 import B1k2026Source
 from predecode.sources.episode import Episode, IdList, Source, TableSpan, VideoSpan
+from predecode.sources.lerobot_v21 import path_of
 from predecode.sources.metadata import (
     check_content,
     frame_rate,
@@ -24,7 +25,7 @@ from predecode.sources.metadata import (
 from train_shards.b1k_state import LAYOUT_2025
 from train_shards.depth import SCALE_2025
 from train_shards.errors import UserError
-from train_shards.format import MODALITIES, check_relative_path, image_name
+from train_shards.format import MODALITIES, image_name
 
 __all__ = ["B1kSource", "open_b1k"]
 
@@ -54,6 +55,7 @@ class B1kSource:
             UserError: metadata missing or not of this edition.
         """
         self.root = root
+        self.left_out: dict[str, str] = {}
         info = read_json(root / "meta/info.json")
         if info.get("codebase_version") != "v2.1":
             raise UserError(
@@ -129,12 +131,7 @@ class B1kSource:
             KeyError: info.json has no such template.
             DataError: the path leaves the root.
         """
-        path = str(self.info[template]).format(
-            episode_chunk=episode_index // int(self.info["chunks_size"]),
-            episode_index=episode_index,
-            video_key=video_key,
-        )
-        return check_relative_path(path, what=f"{self.root}/meta/info.json: {template}")
+        return path_of(self.root, self.info, template, episode_index, video_key)
 
 
 def _images(info: dict[str, Any], modality: str) -> dict[str, str]:

@@ -61,6 +61,7 @@ class B1k2026Source:
             UserError: metadata missing or not of this edition.
         """
         self.root, self.info = root, info
+        self.left_out: dict[str, str] = {}
         if not (root / "meta/tasks.jsonl").is_file():
             raise UserError(
                 f"{root}/meta/tasks.jsonl: not found. It alone holds the sentences that prompts "

@@ -46,6 +46,8 @@ class VideoSpan(msgspec.Struct, frozen=True, kw_only=True):
     this episode's alone."""
     ids: IdList | msgspec.UnsetType = msgspec.UNSET
     """Of a segmentation video."""
+    column: str | msgspec.UnsetType = msgspec.UNSET
+    """The file is a parquet file that has the pictures in this column, one a row; else unset."""
 
 
 class TableSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +59,9 @@ class TableSpan(msgspec.Struct, frozen=True, kw_only=True):
     """First row of the episode in the file."""
     ends_file: bool | msgspec.UnsetType = msgspec.UNSET
     """As for a video, of rows. Those of a shared file carry their ``episode_index``."""
+    keeps_types: bool | msgspec.UnsetType = msgspec.UNSET
+    """Set for LeRobot's own tables, of any columns: values keep their types and shapes, and each
+    row names its frame and its task."""
 
 
 class Episode(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +86,14 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong with the metadata themselves; the source check refuses an episode with a fault
     of what is asked for. Unset, as ``ends_file``, leaves no trace in a plan, so that older plans
     keep their digests."""
+    other_tasks: tuple[tuple[int, str], ...] | msgspec.UnsetType = msgspec.UNSET
+    """``task_index`` and sentence of further tasks, ascending, where the rows of an episode have
+    several; unset where they have one."""
+
+    @property
+    def tasks(self) -> dict[int, str]:
+        """``task_index`` -> sentence of all tasks."""
+        return {self.task_index: self.task, **dict(self.other_tasks or ())}
 
 
 class Source(Protocol):
@@ -93,6 +106,8 @@ class Source(Protocol):
     """Camera -> the source's own key of its RGB image, sorted by camera."""
     modalities: dict[str, dict[str, str]]
     """Further modalities that the source has: image -> the source's own key, sorted by image."""
+    left_out: dict[str, str]
+    """Name, and key, of an image that the source has and that cannot be stored -> why."""
     depth: DepthScale | None
     """What depth codes mean; None where there is no depth."""
     episodes: list[Episode]

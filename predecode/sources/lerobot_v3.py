@@ -18,6 +18,7 @@ from msgspec import UNSET
 
 from predecode.errors import EpisodeFault
 from predecode.sources.episode import Episode, TableSpan, VideoSpan
+from predecode.sources.metadata import template_of
 from train_shards.errors import UserError
 from train_shards.format import check_relative_path
 
@@ -220,7 +221,7 @@ def _video_place(
 def _path(
     info: Mapping[str, Any], template: str, row: Mapping[str, Any], prefix: str, key: str = ""
 ) -> str:
-    path = str(info[template]).format(
+    path = template_of(info, template).format(
         **{name: int(row[prefix + name]) for name in _FILE}, video_key=key
     )
     return check_relative_path(path, what=f"meta/info.json: {template}")

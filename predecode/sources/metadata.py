@@ -1,7 +1,7 @@
 """Reading a data set's metadata, written by strangers: every fault ends as ``UserError``."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +10,15 @@ from typing import Any
 from predecode.sources.episode import Episode
 from train_shards.errors import DataError, UserError
 
-__all__ = ["check_content", "frame_rate", "read_json", "read_jsonl", "text_files", "understanding"]
+__all__ = [
+    "check_content",
+    "frame_rate",
+    "read_json",
+    "read_jsonl",
+    "template_of",
+    "text_files",
+    "understanding",
+]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -103,6 +111,19 @@ def frame_rate(info: dict[str, Any]) -> Fraction:
     if fps <= 0:
         raise ValueError(f"fps {info['fps']}, expected more than 0")
     return fps
+
+
+def template_of(info: Mapping[str, Any], name: str) -> str:
+    """Returns one of info.json's templates of paths.
+
+    Raises:
+        KeyError: there is none of this name.
+        TypeError: it is no text; sets without a video say null.
+    """
+    template = info[name]
+    if not isinstance(template, str):
+        raise TypeError(f"{name} {template}, expected a text")
+    return template
 
 
 def check_content(

@@ -6,12 +6,17 @@ from pathlib import Path
 
 from predecode.sources.b1k import open_b1k
 from predecode.sources.episode import Source
+from predecode.sources.lerobot import LerobotSource
 from predecode.sources.videos import VideosSource
 from train_shards.errors import UserError
 
 __all__ = ["DEFAULT_ROOT", "SOURCES", "find_root", "open_source"]
 
-SOURCES: dict[str, Callable[[Path], Source]] = {"b1k": open_b1k, "videos": VideosSource}
+SOURCES: dict[str, Callable[[Path], Source]] = {
+    "b1k": open_b1k,
+    "lerobot": LerobotSource,
+    "videos": VideosSource,
+}
 DEFAULT_ROOT = Path("data/b1k")
 _ROOT_VARIABLE = "B1K_ROOT"
 

@@ -1,8 +1,4 @@
-"""Low-dimensional rows of one episode as an Arrow table with fixed types.
-
-Vectors become fixed-size lists of float32 (real files hold variable-size lists, some of double);
-scalars keep their type, so that timestamps stay float64.
-"""
+"""Low-dimensional rows of one episode as an Arrow table with fixed types; pictures are left out."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -13,22 +9,20 @@ import pyarrow.parquet as pq
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from predecode.errors import DataError, EpisodeError, episode_error
+from predecode.errors import EpisodeError, episode_error
+from predecode.sources.columns import ColumnError, fixed_column, is_pictures, seconds, typed_column
 from predecode.sources.episode import Episode
 from predecode.video.packets import FrameTable, frame_table_of
 
-__all__ = ["TASK_INFO", "check_row_ids", "check_timestamps", "read_rows"]
+__all__ = ["TASK_INFO", "check_frame_ids", "check_row_ids", "check_timestamps", "read_rows"]
 
 TASK_INFO = "observation.task_info"
 """Privileged poses of the task's objects; its length differs between tasks."""
 _TIME_TOLERANCE_FRAMES = 0.1
 _ID = "episode_index"
+_TIME = "timestamp"
 _State = tuple[int, ...]
 """What tells that a file is still the same: size, inode, time of change."""
-
-
-class _TableError(DataError):
-    """A file that does not hold what is asked; ``args`` is ``(problem, expected, got)``."""
 
 
 def read_rows(
@@ -62,7 +56,7 @@ def read_rows(
             stop = min(span.start + num_frames, whole.num_rows)
             # A copy: a slice would keep the whole file's columns.
             table = whole.take(pa.array(np.arange(span.start, stop)))
-    except _TableError as error:
+    except ColumnError as error:
         raise _fault(episode, *error.args) from error
     except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         raise _fault(episode, "cannot be read", "a parquet file", repr(error)) from error
@@ -73,8 +67,19 @@ def read_rows(
             f"{num_frames} from row {span.start}",
             str(table.num_rows),
         )
-    fixed = {name: _fixed(episode, name, table[name]) for name in table.column_names}
-    return pa.table({name: column for name, column in fixed.items() if column is not None})
+    return _with_fixed_types(episode, table)
+
+
+def _with_fixed_types(episode: Episode, table: pa.Table) -> pa.Table:
+    keeps_types = episode.table is not None and bool(episode.table.keeps_types)
+    final_type = typed_column if keeps_types else fixed_column
+    try:
+        columns = {name: final_type(name, table[name]) for name in table.column_names}
+        if keeps_types and columns.get(_TIME) is not None:
+            columns[_TIME] = seconds(columns[_TIME], episode.fps)
+    except ColumnError as error:
+        raise _fault(episode, *error.args) from error
+    return pa.table({name: column for name, column in columns.items() if column is not None})
 
 
 def check_row_ids(root: Path, episode: Episode) -> None:
@@ -88,18 +93,41 @@ def check_row_ids(root: Path, episode: Episode) -> None:
     span = episode.table
     if span is None or span.ends_file is UNSET or episode.num_frames is None:
         return
-    try:
-        ids = _kept_ids(root / span.path, _state_of(root / span.path))
-    except _TableError as error:
-        raise _fault(episode, *error.args) from error
-    except (pa.ArrowException, OSError) as error:
-        raise _fault(episode, "cannot be read", "a parquet file", repr(error)) from error
+    ids = _ids(root, episode, _ID)
     stop = span.start + episode.num_frames
     rows = np.flatnonzero(ids == episode.episode_index)
     if not np.array_equal(rows, np.arange(span.start, stop)):
         got = f"{len(rows)} in [{rows[0]}, {rows[-1] + 1})" if len(rows) else "none"
         expected = f"{episode.num_frames} in [{span.start}, {stop})"
         raise _fault(episode, "rows of this episode_index stand elsewhere", expected, got)
+
+
+def check_frame_ids(root: Path, episode: Episode) -> None:
+    """Passes when the rows of a LeRobot episode name its frames in order, and tasks of its own.
+
+    Raises:
+        EpisodeError: they do not, or the file cannot be read.
+
+    Cost: reads three columns of the file, as ``check_row_ids``.
+    """
+    span = episode.table
+    if span is None or not span.keeps_types or episode.num_frames is None:
+        return
+    rows = slice(span.start, span.start + episode.num_frames)
+    expected = {
+        _ID: np.full(episode.num_frames, episode.episode_index),
+        "frame_index": np.arange(episode.num_frames),
+    }
+    for name, values in expected.items():
+        found = _ids(root, episode, name)[rows]
+        if len(wrong := np.flatnonzero(found != values)):
+            row = int(wrong[0])
+            raise _fault(episode, f"{name} of row {row}", f"{values[row]}", f"{found[row]}")
+    found = _ids(root, episode, "task_index")[rows]
+    strangers = np.unique(found[~np.isin(found, list(episode.tasks))])
+    if len(strangers):
+        known = f"tasks {', '.join(map(str, episode.tasks))}, as the metadata say"
+        raise _fault(episode, "rows name a task that is not the episode's", known, strangers[:10])
 
 
 def check_timestamps(
@@ -125,18 +153,20 @@ def check_timestamps(
 
 
 def _read_columns(path: Path, columns: tuple[str, ...] | None, *, task_info: bool) -> pa.Table:
-    """The columns of a whole file; None for all that it has.
+    """The columns of a whole file; None for all that it has but pictures.
 
     Raises:
-        _TableError: it lacks one.
+        ColumnError: it lacks one.
     """
     with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names if columns is None else list(columns)
+        schema = file.schema_arrow
+        names = [field.name for field in schema if not is_pictures(field.type)]
+        names = names if columns is None else list(columns)
         if not task_info:
             names = [name for name in names if name != TASK_INFO]
-        missing = sorted(set(names) - set(file.schema_arrow.names))
+        missing = sorted(set(names) - set(schema.names))
         if missing:
-            raise _TableError("columns missing", ", ".join(names), f"no {missing[0]}")
+            raise ColumnError("columns missing", ", ".join(names), f"no {missing[0]}")
         return file.read(names)
 
 
@@ -155,39 +185,24 @@ def _kept_columns(
     return _read_columns(path, columns, task_info=task_info)
 
 
-@lru_cache(maxsize=2)
-def _kept_ids(path: Path, _state: _State) -> NDArray[np.int64]:
-    ids: NDArray[np.int64] = _read_columns(path, (_ID,), task_info=False)[_ID].to_numpy()
+def _ids(root: Path, episode: Episode, name: str) -> NDArray[np.int64]:
+    """A column of ids of the whole file of an episode's table."""
+    path = root / (episode.table.path if episode.table else "")
+    try:
+        return _kept_ids(path, name, _state_of(path))
+    except ColumnError as error:
+        raise _fault(episode, *error.args) from error
+    except (pa.ArrowException, OSError) as error:
+        raise _fault(episode, "cannot be read", "a parquet file", repr(error)) from error
+
+
+@lru_cache(maxsize=4)
+def _kept_ids(path: Path, name: str, _state: _State) -> NDArray[np.int64]:
+    column = _read_columns(path, (name,), task_info=False)[name]
+    if not pa.types.is_integer(column.type) or column.null_count:
+        raise ColumnError(f"column {name}", "integers", str(column.type))
+    ids: NDArray[np.int64] = column.to_numpy()
     return ids
-
-
-def _fixed(episode: Episode, name: str, column: pa.ChunkedArray) -> pa.Array | None:
-    """One column with its final type, list<float|double> -> fixed_size_list<float32>[n].
-
-    None for vectors of length 0, which some sets write where they have nothing.
-    """
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # no rows at all
-        array = pa.array([], column.type)
-    is_fixed = pa.types.is_fixed_size_list(array.type)
-    if not (is_fixed or pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
-        return array
-    if empty := array.null_count + array.flatten().null_count:
-        raise _fault(episode, f"column {name} has empty cells", "0", str(empty))
-    if is_fixed:
-        return array.cast(pa.list_(pa.float32(), array.type.list_size))
-    lengths = np.unique(array.value_lengths().to_numpy(zero_copy_only=False))
-    if len(lengths) > 1:
-        raise _fault(
-            episode,
-            f"column {name} has vectors of several lengths",
-            "one length",
-            str(lengths[:10]),
-        )
-    length = int(lengths[0]) if len(lengths) else 0
-    if length == 0:
-        return None
-    return pa.FixedSizeListArray.from_arrays(array.flatten().cast(pa.float32()), length)
 
 
 def _rows_of_video(root: Path, episode: Episode, num_frames: int) -> pa.Table:
@@ -209,6 +224,6 @@ def _rows_of_video(root: Path, episode: Episode, num_frames: int) -> pa.Table:
     )
 
 
-def _fault(episode: Episode, problem: str, expected: str, got: str) -> EpisodeError:
+def _fault(episode: Episode, problem: str, expected: str, got: object) -> EpisodeError:
     path = episode.table.path if episode.table else ""
     return episode_error(episode.episode_index, path, problem, expected, got)

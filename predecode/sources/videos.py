@@ -30,6 +30,7 @@ class VideosSource:
         self.modalities: dict[str, dict[str, str]] = {}
         self.depth: DepthScale | None = None
         self.task_names: dict[str, int] = {}
+        self.left_out: dict[str, str] = {}
         paths = sorted(
             path.relative_to(root).as_posix()
             for path in root.rglob("*")

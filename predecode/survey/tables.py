@@ -7,11 +7,14 @@ missing-file        F nothing under the path that the metadata name
 empty-file          F a file of 0 bytes
 unreadable-table    F not parquet, a column that cannot be read, actions with empty cells
 rows                F more or fewer rows than the episode has frames
-columns             F no ``timestamp``, ``observation.state`` or ``action``, or of another type
+columns             F no ``timestamp``, ``observation.state`` or ``action``, or of another type; of
+                      LeRobot's own tables no ``timestamp`` or id
+frame-index         F LeRobot's own rows do not name their frames in order
 timestamp           F a row that is not at its frame's time, so rows are missing or out of order
 index               F ``index`` does not rise by one
 episode-id          F ``episode_index`` of some row is another episode's
-task-id             F ``task_index`` of some row is not that of the episode's sentence
+task-id             F ``task_index`` of some row is not that of the episode's sentence, or of one of
+                      them
 index-start         R ``index`` does not start at 0 in a file of its own: the stock format counts
                       over the whole set
 =================== = ==========================================================================
@@ -33,12 +36,15 @@ from predecode.sources.episode import Episode
 from predecode.sources.tables import check_timestamps, read_rows
 from predecode.survey.findings import fault_finding, noting
 from predecode.verification.report import Finding
+from train_shards.lowdim import column_views
 
 __all__ = ["survey_table"]
 
 _VECTORS = ("observation.state", "action")
 _NEEDED = ("timestamp", *_VECTORS)
+_FRAME = "frame_index"
 _IDS = ("index", "episode_index", "task_index")
+_NEEDED_OF_LEROBOT = ("timestamp", *_IDS, _FRAME)
 
 
 def survey_table(root: Path, episode: Episode) -> tuple[int, str, list[Finding]]:
@@ -61,16 +67,19 @@ def survey_table(root: Path, episode: Episode) -> tuple[int, str, list[Finding]]
         findings.append(fault_finding("rows", error.fault))
     note = noting(file.path, episode)
     names = schema.names
-    missing = [name for name in _NEEDED if name not in names]
+    is_lerobot = episode.table is not None and bool(episode.table.keeps_types)
+    needed = _NEEDED_OF_LEROBOT if is_lerobot else _NEEDED
+    missing = [name for name in needed if name not in names]
     if missing:
-        expected, got = ", ".join(_NEEDED), f"no {', '.join(missing)}"
+        expected, got = ", ".join(needed), f"no {', '.join(missing)}"
         findings.append(note(kind="columns", expected=expected, got=got))
-    for name in _VECTORS:
+    for name in () if is_lerobot else _VECTORS:
         if name in names and not _is_list(schema.field(name).type):
             got = str(schema.field(name).type)
             findings.append(note(kind="columns", expected=f"{name} of vectors", got=got))
     num_rows = _num_rows(episode, metadata.num_rows)
     columns = [name for name in ("timestamp", *_IDS) if name in names]
+    columns += [_FRAME] if is_lerobot and _FRAME in names else []
     digest = ""
     try:
         table = read_rows(root, episode, num_rows, columns, task_info=False)
@@ -114,11 +123,16 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _actions_digest(table: pa.Table) -> str:
-    chunks = table["action"].chunks if "action" in table.column_names else []
-    vectors = [chunk for chunk in chunks if pa.types.is_fixed_size_list(chunk.type) and len(chunk)]
+    vectors = [
+        actions
+        for batch in table.to_batches()
+        if isinstance(actions := column_views(batch).get("action"), np.ndarray)
+        and actions.ndim > 1
+        and len(actions)
+    ]
     digest = xxhash.xxh3_128()
-    for chunk in vectors:
-        digest.update(chunk.flatten().to_numpy())
+    for actions in vectors:
+        digest.update(np.ascontiguousarray(actions).data)
     return digest.hexdigest() if vectors else ""
 
 
@@ -141,14 +155,19 @@ def _check_columns(
         row = int(wrong[0]) + 1
         expected, got = f"index {index[row - 1] + 1:g} in row {row}", f"{index[row]:g}"
         yield note(kind="index", expected=expected, got=got)
-    elif index.size and index[0] != 0 and not _is_shared(episode):
+    elif index.size and index[0] != 0 and not _is_shared(episode) and _FRAME not in columns:
         got = f"{index[0]:g}"
         yield note(kind="index-start", expected="index 0 in row 0", got=got, is_fault=False)
-    ids = {"episode_index": episode.episode_index, "task_index": episode.task_index}
-    for name, expected_id in ids.items():
+    frames = columns.get(_FRAME, np.zeros(0))
+    if (wrong := np.flatnonzero(frames != np.arange(len(frames)))).size:
+        row = int(wrong[0])
+        yield note(kind="frame-index", expected=f"{row} in row {row}", got=f"{frames[row]:g}")
+    ids = {"episode_index": [episode.episode_index], "task_index": list(episode.tasks)}
+    for name, expected_ids in ids.items():
         others = np.unique(columns.get(name, np.zeros(0)))
-        others = others[others != expected_id]
+        others = others[~np.isin(others, expected_ids)]
         if others.size:
             kind = f"{name.removesuffix('_index')}-id"
             got = ", ".join(f"{other:g}" for other in others[:3])
-            yield note(kind=kind, expected=f"{name} {expected_id} in every row", got=got)
+            expected = f"{name} {' or '.join(map(str, expected_ids))} in every row"
+            yield note(kind=kind, expected=expected, got=got)

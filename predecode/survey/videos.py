@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, MediaError
-from predecode.source_check import check_count, frame_step, read_video, time_deviation
+from predecode.source_check import check_count, nearest_step, read_video, time_deviation
 from predecode.sources.episode import Episode
 from predecode.survey.findings import counted, fault_finding, noting
 from predecode.verification.report import CameraSurvey, Finding
@@ -79,7 +79,8 @@ def survey_video(
     figures = CameraSurvey(
         num_videos=int(is_first),
         num_frames=len(times.ticks),
-        num_bytes=file.num_bytes if is_first else 0,
+        # A column's bytes are the table's.
+        num_bytes=file.num_bytes if is_first and span.column is msgspec.UNSET else 0,
         keyframe_gaps=_keyframe_gaps(frames, span.start, stop),
         largest_jitter_ticks=-(-largest.numerator // largest.denominator),
     )
@@ -113,7 +114,7 @@ class _Times(NamedTuple):
 def _times(episode: Episode, ticks: NDArray[np.int64], time_base: Fraction) -> _Times:
     """Without a frame rate the grid runs evenly to the last picture; a frame is a median step."""
     if episode.fps is not None:
-        step = usual_step = frame_step(episode.fps, time_base)
+        step = usual_step = nearest_step(episode.fps, time_base, ticks)
     elif len(ticks) > 1:
         step = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1)
         usual_step = Fraction(float(np.median(np.diff(ticks))))

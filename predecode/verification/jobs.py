@@ -11,13 +11,13 @@ from predecode.manifest import Finished
 from predecode.output import jobs_of
 from predecode.pipeline import ShardJob
 from predecode.planning import PlannedEpisode
+from predecode.sources.pictures import picture_table
 from predecode.verification.backends import BackendsJob
 from predecode.verification.draw import draw_samples
 from predecode.verification.pictures import VerifyJob
 from predecode.verification.samples import SamplesJob
 from predecode.verification.tables import TableJob
 from predecode.video.backends import STORING_BACKEND
-from predecode.video.packets import frame_table_of
 from train_shards.manifest import Manifest
 
 __all__ = ["Asked", "Jobs", "make_jobs"]
@@ -123,7 +123,7 @@ def _draw(
     def keyframes_of(planned: PlannedEpisode, camera: str) -> list[int]:
         span = planned.episode.videos[camera]
         try:
-            ranks = frame_table_of(root / span.path, span.stream_index).keyframe_ranks
+            ranks = picture_table(root, planned.episode, camera).keyframe_ranks
         except (MediaError, OSError) as error:
             failed(span.path, error)
             return []

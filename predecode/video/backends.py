@@ -14,6 +14,7 @@ from typing import TypeAlias
 from predecode.errors import UserError
 from predecode.video import pyav, video_reader
 from predecode.video.decoder import RGB, Decoder
+from predecode.video.image_column import ImageColumnDecoder, ImageTable
 from predecode.video.packets import FrameTable
 from predecode.video.probe import library_versions
 from predecode.video.pyav import PyavDecoder
@@ -104,6 +105,8 @@ def parse_backend_python(words: Iterable[str]) -> dict[str, str]:
 def load_backend(name: str, pythons: Mapping[str, str] | None = None) -> OpenDecoder:
     """Returns what opens a file with a decoder, which is loaded now.
 
+    A column of pictures, by its table, is opened with Pillow whatever the decoder.
+
     Args:
         name: one of ``BACKENDS``.
         pythons: ``video_reader`` -> the interpreter that has it; without one, this one.
@@ -119,17 +122,23 @@ def load_backend(name: str, pythons: Mapping[str, str] | None = None) -> OpenDec
         if name == "torchcodec":
             from predecode.video.torchcodec import TorchcodecDecoder
 
-            return TorchcodecDecoder
+            return partial(_open_file, TorchcodecDecoder)
         if name == "video_reader":
             python = pythons.get(name, sys.executable)
             start_worker(python)
-            return partial(VideoReaderDecoder, python)
+            return partial(_open_file, partial(VideoReaderDecoder, python))
     except (ImportError, RuntimeError, OSError, WorkerError) as error:
         # torchcodec tells at length of each FFmpeg that it tried: the first line is enough.
         reason = str(error).strip().split("\n", 1)[0].rstrip(".")
         advice = _HELP_TORCHCODEC if name == "torchcodec" else _HELP_VIDEO_READER
         raise UserError(f"decoder {name!r}: cannot be loaded: {reason}. {advice}") from error
-    return PyavDecoder
+    return partial(_open_file, PyavDecoder)
+
+
+def _open_file(open_video: OpenDecoder, path: Path, table: FrameTable | None) -> Decoder:
+    if isinstance(table, ImageTable):
+        return ImageColumnDecoder(path, table)
+    return open_video(path, table)
 
 
 def open_in_format(

@@ -7,7 +7,7 @@ converts them, and the same pictures without loss.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from predecode.sources.episode import Episode, TableSpan
 from predecode.sources.tables import read_rows
-from tests.support.environments import Environment
+from tests.support.lerobot_environment import LEROBOT, ask
 from tests.support.stored import (
     TASKS,
     StoredEpisode,
@@ -33,42 +33,8 @@ from train_shards.windows import frame_offsets
 
 pytestmark = pytest.mark.slow
 
-LEROBOT = Environment("lerobot", (
-    "lerobot==0.4.4", "certifi==2026.10.18", "charset-normalizer==3.5.2", "datasets==4.1.1",
-    "dill==0.4.1", "huggingface_hub==0.35.3", "idna==3.20", "multiprocess==0.70.19",
-    "packaging==26.3", "pandas==3.1.1", "pillow==13.0.0", "pyarrow==26.0.1",
-    "python-dateutil==2.9.0.post0", "PyYAML==6.0.3", "requests==2.34.2", "six==1.17.0",
-    "tqdm==4.70.1", "urllib3==2.8.0", "xxhash==4.1.0",
-))  # fmt: skip
-"""The newest for Python 3.11, with what its data sets need to be imported and read.
-
-It asks for huggingface_hub below 0.36; datasets 4.3.0 and later would add httpx.
-"""
-
-IMPORT_LEROBOT = """
-import json, sys
-from pathlib import Path
-from unittest.mock import MagicMock
-
-import datasets, numpy as np, torch
-
-# LeRobot imports them; only ToTensor is used here. After datasets, which looks for them itself.
-for name in ("accelerate", "av", "torchvision"):
-    sys.modules[name] = MagicMock()
-from lerobot.datasets import utils
-from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-class ToTensor:
-    def __call__(self, picture):
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
-
-utils.transforms.ToTensor = ToTensor
-home = Path(sys.argv[1])
-asked = json.loads((home / "asked.json").read_text())
-where = {"repo_id": "tests/windows", "root": home / "source"}
-"""
-
 WRITE_AND_READ = """
+where = {"repo_id": "tests/windows", "root": home / "source"}
 rows = np.load(home / "rows.npz")
 features = {
     key: {
@@ -84,10 +50,7 @@ for length in asked["lengths"]:
     for _ in range(length):
         written.add_frame({key: v[row] for key, v in rows.items()} | {"task": asked["task"]})
         row += 1
-    for values in map(written.episode_buffer.get, rows):
-        if np.shape(values[0]) == (1,):  # since NumPy 2.4, datasets wants the number itself
-            values[:] = [value[0] for value in values]
-    written.save_episode()
+    save_episode(written)
 written.finalize()
 
 found = {}
@@ -155,21 +118,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def lerobot() -> Environment:
+@pytest.fixture(scope="module", autouse=True)
+def lerobot() -> None:
     LEROBOT.make()
-    return LEROBOT
-
-
-def ask(lerobot: Environment, home: Path, script: str, asked: Mapping[str, Any]) -> str:
-    """Runs a script that finds ``asked`` in a folder; returns what it printed."""
-    (home / "asked.json").write_text(json.dumps(asked))
-    done = lerobot.run(
-        "python", "-I", "-c", IMPORT_LEROBOT + script, home,
-        HOME=str(home), HF_HOME=str(home / "hub"), HF_HUB_OFFLINE="1",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def rows() -> dict[str, Any]:
@@ -189,12 +140,12 @@ def rows() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def home(lerobot: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LeRobot's data set and what it read from it, with every setting."""
     folder = tmp_path_factory.mktemp("lerobot")
     np.savez(folder / "rows.npz", **rows())
     asked = {"camera": HEAD, "task": TASKS[0], "lengths": LENGTHS, "settings": SETTINGS}
-    ask(lerobot, folder, WRITE_AND_READ, asked)
+    ask(folder, WRITE_AND_READ, asked)
     return folder
 
 
@@ -294,7 +245,7 @@ def ours(delta_s: float, fps: float) -> int | None:
 
 
 def test_the_same_deltas_are_refused_and_become_the_same_frames(
-    lerobot: Environment, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     rates: Sequence[float] = (1, 7, 30, 50, 30000 / 1001, 5000, 20000)
     borders = [
@@ -307,7 +258,7 @@ def test_the_same_deltas_are_refused_and_become_the_same_frames(
     halves = [((frame + 0.5) / fps, fps) for fps in rates for frame in range(-9, 9)]
     others = [(delta_s, 30.0) for delta_s in (0, 1, math.nan, math.inf, -math.inf, 0.01, 1e9)]
     deltas = borders + halves + others
-    found = json.loads(ask(lerobot, tmp_path, JUDGE, {"deltas": deltas}))
+    found = json.loads(ask(tmp_path, JUDGE, {"deltas": deltas}))
     assert len(found) == len(deltas) > 12_000
     assert 2000 < found.count(None) < 10_000
     differences = [

@@ -21,7 +21,7 @@ from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
 from predecode.tasks import run_task
 from predecode.verification.jobs import Asked, make_jobs
-from predecode.verification.levels import verify_output
+from predecode.verification.levels import verify_output, verify_source
 from predecode.verification.report import Finding, Report
 from predecode.verification.shard import verify_shard
 from predecode.verification.structure import check_output
@@ -110,6 +110,11 @@ def verify_here(root: Path, out: Path, **asked: Any) -> Report:
     """The report of ``predecode verify``, in this process; looks at everything unless asked not."""
     wanted = Asked(**{"is_all": not asked, **asked})
     return verify_output(out, root, wanted, starter(InProcess()), Silent()).report
+
+
+def survey_here(root: Path, src: str) -> Report:
+    """The report of ``predecode verify --source``, in this process."""
+    return verify_source(open_source(src, root), starter(InProcess()), Silent())
 
 
 def finished_at(out: Path, root: Path) -> list[Finished]:

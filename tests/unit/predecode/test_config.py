@@ -27,6 +27,7 @@ class Demos:
             "seg_instance_id": {"head_seg": "seg.h"},
         }
         self.depth: DepthScale | None = SCALE_2025
+        self.left_out = dict.fromkeys(("warm", "rgb.t"), "rgb.t is thermal")
         self.state_layout = "b1k-2025-256"
         self.task_names: dict[str, int] = {}
         self.episodes = [
@@ -257,3 +258,10 @@ def test_what_says_nothing_leaves_no_trace() -> None:
     assert b'"state_layout":"b1k-2025-256"' in msgspec.json.encode(settings())
     assert b"annotated_only" not in msgspec.json.encode(settings())
     assert b'"annotated_only":true' in msgspec.json.encode(settings_of(annotated_only=True))
+
+
+def test_cameras_by_their_own_keys_and_those_that_cannot_be_stored() -> None:
+    assert settings(cameras="rgb.l,head").camera_names == ("head", "left_wrist")
+    for word in ("warm", "rgb.t"):
+        with pytest.raises(UserError, match=rf"--cameras {word}: rgb.t is thermal\."):
+            settings(cameras=f"head,{word}")

@@ -98,6 +98,7 @@ class Demos:
     task_names: dict[str, int] = {}  # noqa: RUF012 - never changed
     cameras: dict[str, str] = {}  # noqa: RUF012 - never changed
     modalities: dict[str, dict[str, str]] = {}  # noqa: RUF012 - never changed
+    left_out: dict[str, str] = {}  # noqa: RUF012 - never changed
     depth: DepthScale | None = None
     episodes: list[Episode] = []  # noqa: RUF012 - never changed
 
