@@ -75,7 +75,7 @@ def sample(
     edition: Annotated[
         str,
         typer.Option(
-            help="2025: a file an episode. 2026: files of several episodes, RGB. "
+            help="2025: a file an episode. 2026: files of several episodes. "
             "rft: rollouts in the layout of 2025, RGB."
         ),
     ] = "2025",

@@ -40,9 +40,17 @@ def jpeg_shards(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def root_2026(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in the 2026 layout."""
+    """A small data set in the 2026 layout, rgb only."""
     root = tmp_path_factory.mktemp("source") / "b1k_2026"
-    make_sample_2026(root, num_processes=2)
+    make_sample_2026(root, modalities=("rgb",), num_processes=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def depth_root_2026(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the 2026 layout, depth only."""
+    root = tmp_path_factory.mktemp("source") / "depth_2026"
+    make_sample_2026(root, modalities=("depth",), num_processes=2)
     return root
 
 
