@@ -15,18 +15,20 @@ from predecode.lock import OutputLock
 from predecode.manifest import WIDS_KIND, faults_of, publish
 from predecode.output import Job, finished_generations, jobs_of, load_plans, receipt_of
 from predecode.pipeline import ShardJob
-from predecode.planning import Plan, make_plan
+from predecode.planning import Plan, PlannedEpisode, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt
 from predecode.selection import held_out
-from predecode.source_check import CheckedEpisode
+from predecode.source_check import CheckedEpisode, check_unchanged
 from predecode.sources.episode import Episode, Source, with_images
+from predecode.sources.instances import id_list_path, read_instances
 from predecode.tasks import CheckJob, CheckReceipt, run_task
 from predecode.tasks import Job as AnyJob
 from predecode.tasks import Receipt as AnyReceipt
 from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, SPLITS, plan_path
+from train_shards.instances import instances_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
@@ -292,9 +294,22 @@ def _wipe(out: Path) -> None:
 
 def _copy_metadata(out: Path, source: Source, plans: list[Plan]) -> None:
     """Copies what training needs of the source's metadata to ``meta/``; equal files stay."""
-    episodes = [p.episode for plan in plans for p in plan.episodes]
+    planned = [p for plan in plans for p in plan.episodes]
+    for one in planned:
+        _write_instances(out, source.root, one)
+    episodes = [one.episode for one in planned]
     for path in source.metadata_files(episodes):
         data = (source.root / path).read_bytes()
         target = out / "meta" / path.removeprefix("meta/")
         if not target.is_file() or target.read_bytes() != data:
             write_atomic(target, data, out / TEMPORARY_FOLDER)
+
+
+def _write_instances(out: Path, root: Path, planned: PlannedEpisode) -> None:
+    """Writes what the ids of a stored segmentation are called; a file that is there stays."""
+    target = out / instances_path(planned.episode.episode_index)
+    path = id_list_path(planned.episode)
+    if path is not None and not target.is_file():
+        check_unchanged(root, planned.input_at(path))
+        data = encode_json(read_instances(root, planned.episode))
+        write_atomic(target, data, out / TEMPORARY_FOLDER)

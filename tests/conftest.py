@@ -39,6 +39,22 @@ def jpeg_shards(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
+def modal_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two episodes in the 2025 layout with depth and segmentation, of 120 and 250 frames."""
+    root = tmp_path_factory.mktemp("source") / "modal"
+    make_sample(root, episode_indices=(10, 20), num_processes=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def modal_shards(modal_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every modality of ``modal_root`` as the sample has it, RGB as PNG."""
+    out = tmp_path_factory.mktemp("modal") / "shards"
+    run_here(modal_root, out, modalities="rgb,depth,seg_instance_id", size="native", codec="png")
+    return out
+
+
+@pytest.fixture(scope="session")
 def root_2026(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set in the 2026 layout, rgb only."""
     root = tmp_path_factory.mktemp("source") / "b1k_2026"

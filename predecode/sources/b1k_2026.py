@@ -84,7 +84,8 @@ class B1k2026Source:
             # The published rows name a task by its short name, LeRobot's own by its sentence.
             known = {word: task for task in tasks for word in (task.sentence, task.name)}
             found = [known[row["tasks"][0]] for row in rows]
-            self.episodes = episodes_of(info, rows, images, frame_rate(info), found)
+            codes = dict.fromkeys(depth, SCALE_2026.pixel_format)
+            self.episodes = episodes_of(info, rows, images, frame_rate(info), found, codes)
             self._annotations = {
                 int(row["episode_index"]): check_relative_path(
                     str(row[_ANNOTATION]), what=f"{root}/meta/episodes: {_ANNOTATION}"
