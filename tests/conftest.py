@@ -48,9 +48,9 @@ def modal_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def modal_shards(modal_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every modality of ``modal_root`` as the sample has it, RGB as PNG."""
+    """Every modality of ``modal_root`` in the sample's own size."""
     out = tmp_path_factory.mktemp("modal") / "shards"
-    run_here(modal_root, out, modalities="rgb,depth,seg_instance_id", size="native", codec="png")
+    run_here(modal_root, out, modalities="rgb,depth,seg_instance_id", size="native")
     return out
 
 

@@ -9,10 +9,12 @@ import av
 import numpy as np
 import pytest
 
+from predecode import pipeline
+from predecode.images.stored import stored_image
 from predecode.online import OnlineDataset
 from predecode.sources.barcode import Identity
 from tests.support.edition_2026 import LENGTHS
-from tests.support.jobs import command, run_here
+from tests.support.jobs import command, run_here, verify_here
 from tests.support.modalities import (
     CAMERAS,
     LENGTHS_2025,
@@ -22,7 +24,9 @@ from tests.support.modalities import (
     official_2026,
     resized,
 )
+from train_shards.codec import decode_codes, encode_codes
 from train_shards.dataset import ShardDataset
+from train_shards.depth import SCALE_2025, metres
 
 pytestmark = pytest.mark.slow
 
@@ -83,8 +87,17 @@ def test_2025_pictures_of_224_are_the_nearest_pixels(modal_root: Path, tmp_path:
 
 def test_2026_pictures_of_224_are_the_nearest_pixels(depth_root_2026: Path, tmp_path: Path) -> None:
     out = tmp_path / "shards"
-    run_here(depth_root_2026, out, modalities="depth", size="224", stride=2)
-    assert identities(ShardDataset(out)) == expected(LENGTHS, stride=2)
+    run_here(depth_root_2026, out, modalities="depth", size="224", tasks="0,50")
+    lengths = {episode: length for episode, length in LENGTHS.items() if episode not in (4, 5)}
+    dataset = ShardDataset(out)
+    assert identities(dataset) == expected(lengths)
+    key = "observation.depth_linear.zed_link_camera_0"
+    codes = list(decoded(depth_root_2026 / f"videos/{key}/chunk-000/file-002.mp4", "gray12le"))
+    assert len(codes) == LENGTHS[2] + LENGTHS[3]
+    for frame in range(0, len(codes), 23):
+        official = resized(official_2026(codes[frame]), (224, 224))
+        position = LENGTHS[0] + LENGTHS[1] + frame
+        assert np.array_equal(dataset[position][f"{KEY}head"], official)
 
 
 @pytest.mark.parametrize("camera", CAMERAS)
@@ -144,22 +157,38 @@ def test_on_line_items_equal_stored_ones(
             assert np.array_equal(value, fresh[name]), name
 
 
-def test_the_command_line_stores_and_proves_depth(modal_root: Path, tmp_path: Path) -> None:
+def test_the_command_line_stores_and_proves_every_modality(
+    modal_root: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "shards"
-    words = ["run", "--src", "b1k", "--root", modal_root, "--out", out, "--episodes", "00000010"]
-    done = command(*words, "--modalities", "depth", "--size", "96x96", "--num-cpus", "1")
+    words = ["--episodes", "00000010", "--size", "96x96", "--stride", "3", "--num-cpus", "1"]
+    modalities = ["--modalities", "rgb,depth,seg_instance_id"]
+    done = command("run", "--src", "b1k", "--root", modal_root, "--out", out, *words, *modalities)
     assert done.returncode == 0, done.stderr
+    assert "40 samples, 360 images" in done.stdout
     proven = command("verify", out, "--all")
     assert proven.returncode == 0, proven.stdout + proven.stderr
-    assert "120 samples" in proven.stdout
-    # A shard whose depth is another's is found.
-    other = tmp_path / "other"
-    shutil.copytree(modal_root, other)
-    for camera in CAMERAS:
-        folder = other / f"videos/task-0000/observation.images.depth.{camera}"
-        _encode(folder / "episode_00000010.mp4", "yuv420p10le", 240 if camera == "head" else 160)
-    refuted = command("verify", out, "--all", "--root", other)
-    assert refuted.returncode == 1, refuted.stdout
+    assert "proven: 1 shard, 40 samples, 360 images decoded again" in proven.stdout
+
+
+@pytest.mark.parametrize("image", ["left_wrist_depth", "left_wrist_seg"])
+def test_one_wrong_pixel_is_found(
+    modal_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str
+) -> None:
+    def spoilt(picture: Any, settings: Any, name: str, ids: Any) -> Any:
+        stored = np.array(stored_image(picture, settings, name, ids))
+        stored[100, 50] ^= 1 if name == image else 0
+        return stored
+
+    monkeypatch.setattr(pipeline, "stored_image", spoilt)
+    options: dict[str, Any] = {"modalities": "depth,seg_instance_id", "cameras": "left_wrist"}
+    run_here(modal_root, tmp_path / "out", episodes="00000010", stride=60, **options)
+    monkeypatch.undo()
+    report = verify_here(modal_root, tmp_path / "out")
+    assert report.status == "different"
+    frames = [finding for finding in report.findings if finding.level == "frames"]
+    assert {finding.key for finding in frames} == {"ep00000010_f000000", "ep00000010_f000060"}
+    assert all(image in str(finding) for finding in frames), frames
 
 
 @pytest.mark.parametrize(
@@ -231,9 +260,6 @@ def test_220_distances_survive_the_recipe_of_2025(tmp_path: Path) -> None:
 
 def stored_metres(codes: Any, folder: Path) -> Any:
     """What a reader gives for codes that were stored, through the members' own bytes."""
-    from train_shards.codec import decode_codes, encode_codes
-    from train_shards.depth import SCALE_2025, metres
-
     path = folder / "member.npz"
     path.write_bytes(encode_codes(codes, "codes"))
     return metres(decode_codes(path.read_bytes(), "codes", (512, 512)), SCALE_2025)
