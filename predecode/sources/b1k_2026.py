@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from predecode.sources.depth_formats import declared_scale
 from predecode.sources.episode import Episode
 from predecode.sources.lerobot_v3 import (
     Task,
@@ -73,7 +74,7 @@ class B1k2026Source:
             placed = keys_with_places(root)
             depth = {name: k for name, k in _images(features, "depth").items() if k in placed}
             self.modalities = {"depth": depth} if depth else {}
-            self.depth = SCALE_2026 if depth else None
+            self.depth = declared_scale(features, depth, SCALE_2026) if depth else None
             images = self.cameras | depth
             tasks = [
                 Task(int(row["task_index"]), str(row["task"]), str(row["task_name"]))
