@@ -126,7 +126,11 @@ def run(
     ] = "rgb",
     stride: Annotated[int, typer.Option(help="Store every N-th frame of an episode.")] = 1,
     size: Annotated[
-        str, typer.Option(help="224 or WxH by the trainer's own resize and pad, or native.")
+        str,
+        typer.Option(
+            help="224 or WxH by the trainer's own resize and pad (depth and segmentation: the "
+            "nearest pixels), or native."
+        ),
     ] = "224",
     codec: Annotated[str, typer.Option(help="jpeg, png, webp or raw.")] = "jpeg",
     quality: Annotated[
