@@ -99,14 +99,17 @@ def open_items(
             data set refuses an option.
         DataError: the output is damaged.
     """
-    opened = _open(shards, root, options)
+    opened = _open(shards, root, options, modalities)
     if opened.items.state_layout == LAYOUT_2026:
-        return _open(shards, root, {**options, "state": "as_2025"})
+        return _open(shards, root, {**options, "state": "as_2025"}, modalities)
     return opened
 
 
 def _open(
-    shards: str | Path | None, root: str | Path | None, options: Mapping[str, Any]
+    shards: str | Path | None,
+    root: str | Path | None,
+    options: Mapping[str, Any],
+    modalities: Sequence[str] | None,
 ) -> OpenedItems:
     if choice(None, "PREDECODE_DATA", ("shards", "online")) == "online":
         return _open_online(os.environ.get("PREDECODE_ROOT") or root, options, modalities)

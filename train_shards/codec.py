@@ -173,7 +173,7 @@ def decode_codes(
 def _read_codes(
     file: IO[bytes], name: str, size: tuple[int, int] | None
 ) -> NDArray[np.uint16] | NDArray[np.uint32]:
-    """The array in an ``.npy`` file, which is read to the end of what its header says, no further."""
+    """The array in an ``.npy`` file, read as far as its header says and no further."""
     start = file.read(len(_NPY_MAGIC) + 2)
     length = _npy_header_bytes(start)
     shape, fortran_order, dtype = _npy_header(start + file.read(min(length, _NPY_HEADER_BYTES)))

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from train_shards.episode_names import name_by_id
 from train_shards.metadata_files import MetadataFiles
 from train_shards.prompts import Segment, annotated_segments, segment_text
 
@@ -46,7 +47,7 @@ def instances_path(episode_index: int) -> str:
     >>> instances_path(490010)
     'meta/instances/task-0049/episode_00490010.json'
     """
-    return f"meta/instances/{_name(episode_index)}"
+    return f"meta/instances/{_name(episode_index)}.json"
 
 
 class SkillInstances:
@@ -111,7 +112,7 @@ class SkillInstances:
             instances = self._files.decoded(instances_path(episode_index), Instances)
         else:
             instances = self._read_instances(episode_index)
-        path = f"{self._folder}annotations/{_name(episode_index)}"
+        path = f"{self._folder}annotations/{_name(episode_index)}.json"
         if self._files.read(path) is None:
             return _Skills([], {})
         annotation = self._files.decoded(path, dict[str, Any])
@@ -127,8 +128,8 @@ class SkillInstances:
 
 
 def _name(episode_index: int) -> str:
-    # Source: an id of the 2025 edition holds its task, episode_index // 10000.
-    return f"task-{episode_index // 10000:04d}/episode_{episode_index:08d}.json"
+    """The 2025 edition's, which alone has segmentation."""
+    return name_by_id(episode_index, episode_index // 10000)
 
 
 def _objects_text(skill: Mapping[str, Any]) -> str:

@@ -41,12 +41,13 @@ PREDECODE = [
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
-    "skill_weights", "frame_texts", "episode_names", "orchestrators",
+    "skill_weights", "frame_texts", "orchestrators",
     "launch", "feeding", "feed_canary", "feed_line", "run_folder", "replace", "lerobot",
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
     "norm_stats", "norm_stats_file", "quantiles",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
-    "dataset", "items", "images", "instances", "metadata_files", "prompts", "phrases",
+    "dataset", "items", "images", "instances", "episode_names", "metadata_files",
+    "prompts", "phrases",
     "reader", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_storage", "node_cache", "storage", "codec", "depth", "permutation",
     "format", "b1k_state", "errors",
