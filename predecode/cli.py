@@ -77,7 +77,7 @@ def sample(
     edition: Annotated[
         str,
         typer.Option(
-            help="2025: a file an episode. 2026: files of several episodes, RGB. "
+            help="2025: a file an episode. 2026: files of several episodes. "
             "rft: rollouts in the layout of 2025, RGB."
         ),
     ] = "2025",
@@ -138,7 +138,11 @@ def run(
         ),
     ] = False,
     size: Annotated[
-        str, typer.Option(help="224 or WxH by the trainer's own resize and pad, or native.")
+        str,
+        typer.Option(
+            help="224 or WxH by the trainer's own resize and pad (depth and segmentation: the "
+            "nearest pixels), or native."
+        ),
     ] = "224",
     codec: Annotated[str, typer.Option(help="jpeg, png, webp or raw.")] = "jpeg",
     quality: Annotated[

@@ -25,13 +25,14 @@ from predecode.output import (
     receipt_of,
 )
 from predecode.pipeline import ShardJob
-from predecode.planning import Plan, make_plan
+from predecode.planning import Plan, PlannedEpisode, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt
 from predecode.selection import held_out
-from predecode.source_check import CheckedEpisode
+from predecode.source_check import CheckedEpisode, check_unchanged
 from predecode.sources.episode import Episode, Source, annotated_source, with_images
+from predecode.sources.instances import id_list_path, read_instances
 from predecode.standing_output import (
     known_episodes,
     listed_ids,
@@ -45,6 +46,7 @@ from predecode.tasks import Job as AnyJob
 from predecode.tasks import Receipt as AnyReceipt
 from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, plan_path
+from train_shards.instances import instances_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
@@ -299,10 +301,23 @@ def _run_tasks(cluster: Cluster, work: Work, jobs: list[Job], display: Display) 
 
 def _copy_metadata(out: Path, source: Source, plans: list[Plan], dropped: Dropped) -> None:
     """Copies what training needs of the source's metadata to ``meta/``; equal files stay."""
-    episodes = [p.episode for plan in plans for p in plan.episodes]
+    planned = [p for plan in plans for p in plan.episodes]
     erased = dropped.ids - known_episodes(plans)
+    for one in planned:
+        _write_instances(out, source.root, one)
+    episodes = [one.episode for one in planned]
     for path in source.metadata_files(episodes):
         data = without_episodes(path, (source.root / path).read_bytes(), erased)
         target = out / "meta" / path.removeprefix("meta/")
         if not target.is_file() or target.read_bytes() != data:
             write_atomic(target, data, out / TEMPORARY_FOLDER)
+
+
+def _write_instances(out: Path, root: Path, planned: PlannedEpisode) -> None:
+    """Writes what the ids of a stored segmentation are called; a file that is there stays."""
+    target = out / instances_path(planned.episode.episode_index)
+    path = id_list_path(planned.episode)
+    if path is not None and not target.is_file():
+        check_unchanged(root, planned.input_at(path))
+        data = encode_json(read_instances(root, planned.episode))
+        write_atomic(target, data, out / TEMPORARY_FOLDER)

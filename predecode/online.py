@@ -20,11 +20,14 @@ from predecode.open_episodes import KnownEpisode, OpenEpisodes
 from predecode.selection import selected_frames
 from predecode.source_check import CheckedEpisode, check_episode
 from predecode.sources.episode import Episode, Source, annotated_source, with_images
+from predecode.sources.instances import read_instances
 from predecode.sources.registry import open_source
 from predecode.video.backends import choose_backend, load_backend
 from train_shards.b1k_state import StateChoice
 from train_shards.index import EPISODE_DTYPE, LIVE, row_of_position, stored_range
+from train_shards.instances import Instances, SkillInstances
 from train_shards.items import ItemDataset, ItemOptions
+from train_shards.metadata_files import MetadataFiles
 from train_shards.selection import (
     Selection,
     Span,
@@ -91,6 +94,7 @@ class OnlineDataset(ItemDataset):
         image_transforms: Callable[[NDArray[Any]], Any] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         state: StateChoice = "as_stored",
+        seg_instance: bool = False,
     ) -> None:
         """Reads the metadata and checks every episode, whatever is selected.
 
@@ -118,6 +122,7 @@ class OnlineDataset(ItemDataset):
             image_transforms: applied to each RGB image.
             on_error: ``skip`` serves the next sample for one that cannot be decoded.
             state: ``as_2025`` serves the 2026 edition's state in the places of the 2025 edition.
+            seg_instance: numbers of the objects of the frame's skill beside each segmentation.
 
         Raises:
             UserError: no data here, a decoder that is not known or cannot be loaded, no such task,
@@ -160,9 +165,10 @@ class OnlineDataset(ItemDataset):
             image_transforms,
             on_error,
             state,
+            seg_instance,
         )
-        super().__init__(options, settings, next(iter(rates)) if len(rates) == 1 else None)
         self.root, self._src, self._stride = source.root, src, stride
+        super().__init__(options, settings, next(iter(rates)) if len(rates) == 1 else None)
         self._tasks = dict(sorted(task for e in episodes_here for task in e.tasks.items()))
         self._task_names = {e.task_name: e.task_index for e in episodes_here if e.task_name}
         self.faults: list[EpisodeFault] = []
@@ -189,6 +195,15 @@ class OnlineDataset(ItemDataset):
         self._source: dict[int, Episode] = {}
         self._process_id = -1
         self._check_columns(self._open().columns(self._known(self._frame(0).episode)))
+
+    def _skill_instances(self) -> SkillInstances:
+        return SkillInstances(MetadataFiles(self.root), "", self._read_instances)
+
+    def _read_instances(self, episode_index: int) -> Instances:
+        self._open()
+        return read_instances(
+            self.root, with_images(self._source[episode_index], self.settings.cameras)
+        )
 
     def __len__(self) -> int:
         """Number of samples that can be read."""

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
 from predecode.parquet_footer import read_footer
+from predecode.sources.depth_formats import check_depth_format
 from predecode.sources.episode import Episode, TableSpan, VideoSpan
 from predecode.sources.id_lists import read_ids
+from predecode.sources.instances import read_instances
 from predecode.sources.pictures import picture_table
 from predecode.sources.tables import check_frame_ids, check_row_ids
 from predecode.video.packets import FrameTable
@@ -82,8 +84,9 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
 
     Raises:
         EpisodeError: the metadata contradict themselves, a file is missing, empty or unreadable,
-            counts disagree, a picture's time is not the one that the data set gives its frame, or
-            an episode does not begin at a keyframe or at its own rows of a shared file.
+            counts disagree, depth is not this edition's, a picture's time is not the one that the
+            data set gives its frame, or an episode does not begin at a keyframe or at its own rows
+            of a shared file.
         InfraError: the root itself cannot be reached.
 
     Cost: reads headers; a whole video only where its header does not tell the pictures' times. A
@@ -105,6 +108,7 @@ def check_episode(root: Path, episode: Episode, cameras: tuple[str, ...]) -> Che
         keyframes: list[int] = []
         for camera in cameras:
             frames, video = read_video(root, episode, camera)
+            check_depth_format(episode, camera, frames.pix_fmt)
             num_frames = len(frames.pts) if num_frames is None else num_frames
             check_count(episode, camera, frames, num_frames)
             _check_start(episode, camera, frames)
@@ -234,6 +238,8 @@ def _id_lists(root: Path, episode: Episode, cameras: tuple[str, ...]) -> list[In
             data = (root / ids.path).read_bytes()
             digest = xxhash.xxh3_128_hexdigest(data)
             found[ids.path] = InputFile(path=ids.path, num_bytes=len(data), digest=digest)
+    if found:
+        read_instances(root, episode)
     return list(found.values())
 
 

@@ -39,10 +39,34 @@ def jpeg_shards(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
+def modal_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two episodes in the 2025 layout with depth and segmentation, of 120 and 250 frames."""
+    root = tmp_path_factory.mktemp("source") / "modal"
+    make_sample(root, episode_indices=(10, 20), num_processes=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def modal_shards(modal_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every modality of ``modal_root`` in the sample's own size."""
+    out = tmp_path_factory.mktemp("modal") / "shards"
+    run_here(modal_root, out, modalities="rgb,depth,seg_instance_id", size="native")
+    return out
+
+
+@pytest.fixture(scope="session")
 def root_2026(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in the 2026 layout."""
+    """A small data set in the 2026 layout, rgb only."""
     root = tmp_path_factory.mktemp("source") / "b1k_2026"
-    make_sample_2026(root, num_processes=2)
+    make_sample_2026(root, modalities=("rgb",), num_processes=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def depth_root_2026(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the 2026 layout, depth only."""
+    root = tmp_path_factory.mktemp("source") / "depth_2026"
+    make_sample_2026(root, modalities=("depth",), num_processes=2)
     return root
 
 

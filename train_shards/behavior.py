@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from train_shards.b1k_state import LAYOUT_2026
 from train_shards.behavior_items import (
-    check_modalities,
     checked_level,
     checked_positions,
     choice,
@@ -43,6 +42,9 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     An item is a dict of
         ``observation.images.rgb.<camera>``: ``(3, h, w)`` uint8, a view of ``(h, w, 3)`` memory;
+        of shards that hold them ``observation.images.depth.<camera>``: ``(h, w)`` float32 metres,
+        ``observation.images.seg_instance_id.<camera>`` and, if asked for,
+        ``observation.images.seg_instance.<camera>``: ``(h, w)`` int64;
         ``observation.state`` ``(256,)``, ``observation.cam_rel_poses`` ``(21,)`` where the source
         has it, ``action`` ``(23,)``: float32; a key of ``delta_timestamps`` ``(H, …)`` instead,
         and ``<key>_is_pad`` ``(H,)`` bool;
@@ -107,14 +109,16 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
                 nothing is decoded or downloaded here, so they have no effect. What has none and
                 is not upstream's default is logged, once.
             tasks: names or indices; None for all.
-            modalities: ``["rgb"]`` or None.
+            modalities: of ``rgb``, ``depth`` and ``seg_instance_id``; None for all that are
+                stored.
             cameras: those to decode; None for all.
             chunk_streaming_using_keyframe: False for items as upstream's random access has them:
                 images float32 in [0, 1], ``observation.task_info`` where it is stored.
             shuffle: with ``order="stream"``, whether blocks are shuffled.
             seed: with ``order="stream"``, of the blocks.
             fine_grained_level: of the prompt: 0 task, 1 skill, 2 subtask, 3 event.
-            return_seg_instance: refused if True.
+            return_seg_instance: beside each segmentation, which pixels are the current skill's
+                objects.
             skill_list: ``name:weight``, and ``all`` to keep other skills.
             resample_group_by: None, ``task_skill``, ``skill_type`` or ``skill_description``.
             resample_weights: of each skill; then, and by a field of the annotations in any case,
@@ -135,7 +139,6 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
                 is selected.
             DataError: the output is damaged.
         """
-        check_modalities(modalities, return_seg_instance=return_seg_instance)
         self._is_stream = choice(order, "PREDECODE_ORDER", ("sampler", "stream")) == "stream"
         self._compat = choice(compat, "PREDECODE_COMPAT", ("right", "upstream")) == "upstream"
         given = {
@@ -158,10 +161,10 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
         )
         options = {
             "tasks": tasks, "episodes": checked_positions(episodes), "cameras": cameras,
-            "delta_timestamps": delta_timestamps,
+            "delta_timestamps": delta_timestamps, "seg_instance": return_seg_instance,
             "image_dtype": "uint8" if chunk_streaming_using_keyframe else "float32",
         }  # fmt: skip
-        opened = open_items(shards, root, options)
+        opened = open_items(shards, root, options, modalities)
         self._items, self.repo_id = opened.items, repo_id
         self.root = root_of_texts(root, opened)
         self.image_transforms, self.delta_timestamps = image_transforms, delta_timestamps

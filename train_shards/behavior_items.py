@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Protocol
 from train_shards.b1k_state import LAYOUT_2026
 from train_shards.dataset import ShardDataset
 from train_shards.errors import UserError
-from train_shards.format import MANIFEST_PATH
+from train_shards.format import MANIFEST_PATH, MODALITIES, image_name
+from train_shards.manifest import Settings, load_manifest
 from train_shards.prompts import NUM_LEVELS
 from train_shards.remote_storage import is_url
 from train_shards.selection import Span
@@ -19,10 +20,10 @@ from train_shards.selection import Span
 __all__ = [
     "Items",
     "OpenedItems",
-    "check_modalities",
     "checked_level",
     "checked_positions",
     "choice",
+    "images_of",
     "open_items",
     "report_no_effect",
     "root_of_texts",
@@ -78,7 +79,10 @@ class OpenedItems(NamedTuple):
 
 
 def open_items(
-    shards: str | Path | None, root: str | Path | None, options: Mapping[str, Any]
+    shards: str | Path | None,
+    root: str | Path | None,
+    options: Mapping[str, Any],
+    modalities: Sequence[str] | None = None,
 ) -> OpenedItems:
     """Opens stored items, or with ``PREDECODE_DATA=online`` those that are decoded now.
 
@@ -87,24 +91,28 @@ def open_items(
     Args:
         shards: the output; None for ``PREDECODE_SHARDS``, else for ``root`` if it is an output.
         root: upstream's argument; the data set to decode where ``PREDECODE_ROOT`` names none.
-        options: keyword arguments of ``ShardDataset``.
+        options: keyword arguments of ``ShardDataset``, ``cameras`` by their names.
+        modalities: of each camera; None for all that the shards hold, on line for RGB.
 
     Raises:
         UserError: no output or data set is named, a word of the environment is not known, or the
             data set refuses an option.
         DataError: the output is damaged.
     """
-    opened = _open(shards, root, options)
+    opened = _open(shards, root, options, modalities)
     if opened.items.state_layout == LAYOUT_2026:
-        return _open(shards, root, {**options, "state": "as_2025"})
+        return _open(shards, root, {**options, "state": "as_2025"}, modalities)
     return opened
 
 
 def _open(
-    shards: str | Path | None, root: str | Path | None, options: Mapping[str, Any]
+    shards: str | Path | None,
+    root: str | Path | None,
+    options: Mapping[str, Any],
+    modalities: Sequence[str] | None,
 ) -> OpenedItems:
     if choice(None, "PREDECODE_DATA", ("shards", "online")) == "online":
-        return _open_online(os.environ.get("PREDECODE_ROOT") or root, options)
+        return _open_online(os.environ.get("PREDECODE_ROOT") or root, options, modalities)
     out = shards or os.environ.get("PREDECODE_SHARDS") or (root if _is_output(root) else None)
     if out is None:
         raise UserError(
@@ -113,10 +121,13 @@ def _open(
         )
     out = str(out) if is_url(out) else Path(out).expanduser()
     _LOG.info("items from shards: %s", out)
-    return OpenedItems(ShardDataset(out, **options), out, "meta/")
+    images = images_of(load_manifest(out).settings, modalities, options.get("cameras"))
+    return OpenedItems(ShardDataset(out, **{**options, "cameras": images}), out, "meta/")
 
 
-def _open_online(root: str | Path | None, options: Mapping[str, Any]) -> OpenedItems:
+def _open_online(
+    root: str | Path | None, options: Mapping[str, Any], modalities: Sequence[str] | None
+) -> OpenedItems:
     if root is None:
         raise UserError("PREDECODE_DATA=online: neither PREDECODE_ROOT nor root names a data set.")
     module, _, name = _ONLINE.rpartition(".")
@@ -129,7 +140,13 @@ def _open_online(root: str | Path | None, options: Mapping[str, Any]) -> OpenedI
     backend = os.environ.get("PREDECODE_BACKEND")
     root = Path(root).expanduser()
     _LOG.info("items decoded on line (%s): %s", backend or "default backend", root)
-    items: Items = dataset(root, **({"backend": backend} if backend else {}), **options)
+    wanted, cameras = list(modalities or ["rgb"]), options.get("cameras")
+    if strangers := sorted(set(wanted) - set(MODALITIES)):
+        raise UserError(f"modalities {strangers}: expected some of {', '.join(MODALITIES)}.")
+    if cameras is not None:
+        cameras = [image_name(camera, modality) for modality in wanted for camera in cameras]
+    own = {**options, "cameras": cameras, "modalities": wanted}
+    items: Items = dataset(root, **({"backend": backend} if backend else {}), **own)
     return OpenedItems(items, root, "")
 
 
@@ -154,23 +171,38 @@ def choice(value: str | None, variable: str, known: tuple[str, ...]) -> str:
     return word
 
 
-def check_modalities(modalities: Sequence[str] | None, *, return_seg_instance: bool) -> None:
-    """Refuses what is not stored.
+def images_of(
+    settings: Settings, modalities: Sequence[str] | None, cameras: Sequence[str] | None
+) -> list[str]:
+    """Returns the stored images of some cameras and modalities; None for all of either.
+
+    An empty list of modalities, with which upstream reads no video, counts as ``["rgb"]``.
 
     Raises:
-        UserError: another modality than ``rgb``, or segmentation asked for.
+        UserError: one that is not stored, with what to do.
     """
-    others = sorted(set(modalities or ()) - {"rgb"})
-    if others:
+    stored: dict[str, dict[str, str]] = {}
+    for image in settings.cameras:
+        modality = settings.modality_of(image)
+        stored.setdefault(modality, {})[image.removesuffix(MODALITIES[modality])] = image
+    wanted = list(stored) if modalities is None else list(modalities) or ["rgb"]
+    if strangers := [modality for modality in wanted if modality not in MODALITIES]:
+        raise UserError(f"modalities {strangers}: expected some of {', '.join(MODALITIES)}.")
+    if missing := [modality for modality in wanted if modality not in stored]:
         raise UserError(
-            f"modalities {list(modalities or ())}: predecode stores rgb only, not "
-            f"{', '.join(others)}. Use modalities=['rgb']."
+            f"modalities: no {missing[0]} in the shards, which hold {', '.join(sorted(stored))}; "
+            f"store it with predecode run --modalities {','.join([*sorted(stored), *missing])}."
         )
-    if return_seg_instance:
-        raise UserError(
-            "return_seg_instance: it is made of segmentation videos, which are not stored. "
-            "Leave it False."
-        )
+    known = sorted({camera for modality in wanted for camera in stored[modality]})
+    if unknown := sorted(set(cameras or ()) - set(known)):
+        raise UserError(f"cameras {unknown}: expected some of {known}.")
+    chosen = known if cameras is None else cameras
+    return [
+        stored[modality][camera]
+        for modality in wanted
+        for camera in chosen
+        if camera in stored[modality]
+    ]
 
 
 def checked_level(level: int | Sequence[int], *, compat: bool) -> int | None:

@@ -164,17 +164,16 @@ def decode_codes(
             names = archive.namelist()
             if names != [f"{name}.npy"]:
                 raise ValueError(f"expected the array {name!r} alone, got {names[:3]}")
-            member = archive.infolist()[0]
-            with archive.open(member) as file:
-                return _read_codes(file, member.file_size, name, size)
+            with archive.open(names[0]) as file:
+                return _read_codes(file, name, size)
     except (ValueError, TypeError, OSError, SyntaxError, TokenError, *_ZIP_ERRORS) as error:
         raise DataError(f"not a readable .npz of {name}, {len(data)} bytes: {error}") from error
 
 
 def _read_codes(
-    file: IO[bytes], num_bytes: int, name: str, size: tuple[int, int] | None
+    file: IO[bytes], name: str, size: tuple[int, int] | None
 ) -> NDArray[np.uint16] | NDArray[np.uint32]:
-    """The array in an ``.npy`` file that says to have ``num_bytes``, read no further than that."""
+    """The array in an ``.npy`` file, read as far as its header says and no further."""
     start = file.read(len(_NPY_MAGIC) + 2)
     length = _npy_header_bytes(start)
     shape, fortran_order, dtype = _npy_header(start + file.read(min(length, _NPY_HEADER_BYTES)))
@@ -182,12 +181,13 @@ def _read_codes(
         raise ValueError(f"expected (h, w) of {_types(name)} in C order, got {shape} {dtype}")
     _check_size((shape[0], shape[1]), size)
     expected = shape[0] * shape[1] * dtype.itemsize
-    if expected > _MAX_CODE_BYTES or num_bytes != len(start) + length + expected:
-        raise ValueError(f"expected {expected} bytes of {name}, got {num_bytes} with the header")
+    if expected > _MAX_CODE_BYTES:
+        raise ValueError(f"expected at most {_MAX_CODE_BYTES} bytes of {name}, got {expected}")
     # One byte more than there are, so that the end of the file and with it its CRC is reached.
     pixels = file.read(expected + 1)
     if len(pixels) != expected:
-        raise ValueError(f"expected {expected} bytes of {name}, got {len(pixels)}")
+        more = " or more" if len(pixels) > expected else ""
+        raise ValueError(f"expected {expected} bytes of {name}, got {len(pixels)}{more}")
     codes: NDArray[np.uint16] | NDArray[np.uint32] = np.frombuffer(pixels, dtype).reshape(shape)
     return codes.copy()
 

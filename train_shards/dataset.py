@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from train_shards.b1k_state import StateChoice
 from train_shards.errors import DataError, UserError
 from train_shards.images import decode_stored
+from train_shards.instances import SkillInstances
 from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
 from train_shards.manifest import Manifest, load_manifest
+from train_shards.metadata_files import MetadataFiles
 from train_shards.node_cache import Cache
 from train_shards.reader import Place, ShardReader
 from train_shards.selection import Selection, Span
@@ -62,6 +64,7 @@ class ShardDataset(ItemDataset):
         whole_shards: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         state: StateChoice = "as_stored",
+        seg_instance: bool = False,
     ) -> None:
         """Opens an output.
 
@@ -94,6 +97,8 @@ class ShardDataset(ItemDataset):
             state: ``as_2025`` serves ``observation.state`` of BEHAVIOR-1K's 2026 edition (61
                 numbers) in the 256 places of the 2025 edition, for a trainer that expects these:
                 zeros where 2026 has nothing, no number converted (see ``state_as_2025``).
+            seg_instance: beside each segmentation, ``observation.images.seg_instance.<camera>``: 1
+                for the first object of the frame's skill, 2 for the second, …, 0 elsewhere.
 
         Raises:
             UserError: no output here, no such split, task, camera or column, nothing selected, or a
@@ -114,6 +119,7 @@ class ShardDataset(ItemDataset):
             image_transforms,
             on_error,
             state,
+            seg_instance,
         )
         super().__init__(options, settings, manifest.fps)
         self._selection = Selection.of(
@@ -134,6 +140,9 @@ class ShardDataset(ItemDataset):
             raise UserError(f"{self.out}: tasks, episodes and frames select no sample.")
         reader = self.open_reader()
         self._check_columns(reader.columns(reader.locate(0)))
+
+    def _skill_instances(self) -> SkillInstances:
+        return SkillInstances(MetadataFiles(self.out), "meta/")
 
     def __len__(self) -> int:
         """Number of samples that can be read."""

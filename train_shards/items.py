@@ -23,6 +23,7 @@ from train_shards.b1k_state import (
 )
 from train_shards.errors import DataError, UserError
 from train_shards.images import StoredImage, shown
+from train_shards.instances import SkillInstances
 from train_shards.lowdim import row_value
 from train_shards.manifest import Settings
 from train_shards.windows import frame_offsets, window
@@ -63,6 +64,7 @@ class ItemOptions(NamedTuple):
     image_transforms: Callable[[NDArray[Any]], Any] | None
     on_error: Literal["raise", "skip"]
     state: StateChoice
+    seg_instance: bool = False
 
 
 class ItemDataset(ABC):
@@ -97,6 +99,12 @@ class ItemDataset(ABC):
         self.image_keys = {image: settings.item_key(image) for image in self.cameras}
         """Image -> its key in an item."""
         state_layout = settings.known_state_layout
+        if options.seg_instance and not any(map(self._is_segmentation, self.cameras)):
+            raise UserError(
+                f"seg_instance: no segmentation among {list(self.cameras)}; store it with "
+                "predecode run --modalities seg_instance_id."
+            )
+        self._instances = self._skill_instances() if options.seg_instance else None
         check_state_choice(options.state, state_layout, where=type(self).__name__)
         self.state_layout = state_layout
         """Of ``observation.state`` as stored: a layout of ``b1k_state``, or ``""``."""
@@ -118,6 +126,10 @@ class ItemDataset(ABC):
     def windows(self) -> dict[str, list[int]]:
         """Key -> frames of its window, counted from the item's."""
         return {key: offsets.tolist() for key, offsets in self._offsets.items()}
+
+    @abstractmethod
+    def _skill_instances(self) -> SkillInstances:
+        """Returns what tells the objects of skills in a segmentation."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -255,7 +267,17 @@ class ItemDataset(ABC):
             if self._image_transforms is not None and self.settings.is_rgb(camera):
                 image = self._image_transforms(image)
             images[key] = image
+            if self._instances is not None and self._is_segmentation(camera):
+                numbers = [
+                    self._instances.remapped(ids, frame.episode_index, number)
+                    for ids, number in zip(pictures, self._image_frames(frame, camera), strict=True)
+                ]
+                own = key.replace("seg_instance_id", "seg_instance")
+                images[own] = np.stack(numbers) if key in self._offsets else numbers[0]
         return images
+
+    def _is_segmentation(self, camera: str) -> bool:
+        return self.settings.modality_of(camera) == "seg_instance_id"
 
     def _check_image_windows(self, stride: int) -> None:
         """Images exist at every ``stride``-th frame only, low-dimensional rows at all."""

@@ -122,7 +122,13 @@ class B1kSource:
                 path=self.path_of("metainfo_path", episode_index),
                 key=f"{_SENSORS[camera]}::unique_ins_ids",
             )
-        return VideoSpan(key=key, path=self.path_of("video_path", episode_index, key), ids=ids)
+        is_depth = image in self.modalities.get("depth", ())
+        return VideoSpan(
+            key=key,
+            path=self.path_of("video_path", episode_index, key),
+            ids=ids,
+            codes=SCALE_2025.pixel_format if is_depth else UNSET,
+        )
 
     def path_of(self, template: str, episode_index: int, video_key: str = "") -> str:
         """Returns a path relative to the root, by one of info.json's templates.

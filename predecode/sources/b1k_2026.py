@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from predecode.sources.depth_formats import declared_scale
 from predecode.sources.episode import Episode
 from predecode.sources.lerobot_v3 import (
     Task,
@@ -74,7 +75,7 @@ class B1k2026Source:
             placed = keys_with_places(root)
             depth = {name: k for name, k in _images(features, "depth").items() if k in placed}
             self.modalities = {"depth": depth} if depth else {}
-            self.depth = SCALE_2026 if depth else None
+            self.depth = declared_scale(features, depth, SCALE_2026) if depth else None
             images = self.cameras | depth
             tasks = [
                 Task(int(row["task_index"]), str(row["task"]), str(row["task_name"]))
@@ -85,7 +86,8 @@ class B1k2026Source:
             # The published rows name a task by its short name, LeRobot's own by its sentence.
             known = {word: task for task in tasks for word in (task.sentence, task.name)}
             found = [known[row["tasks"][0]] for row in rows]
-            self.episodes = episodes_of(info, rows, images, frame_rate(info), found)
+            codes = dict.fromkeys(depth, SCALE_2026.pixel_format)
+            self.episodes = episodes_of(info, rows, images, frame_rate(info), found, codes)
             self._annotations = {
                 int(row["episode_index"]): check_relative_path(
                     str(row[_ANNOTATION]), what=f"{root}/meta/episodes: {_ANNOTATION}"

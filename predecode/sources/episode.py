@@ -46,6 +46,8 @@ class VideoSpan(msgspec.Struct, frozen=True, kw_only=True):
     this episode's alone."""
     ids: IdList | msgspec.UnsetType = msgspec.UNSET
     """Of a segmentation video."""
+    codes: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a depth video: ``pixel_format`` of the ``DepthScale`` that its codes have."""
     column: str | msgspec.UnsetType = msgspec.UNSET
     """The file is a parquet file that has the pictures in this column, one a row; else unset."""
 

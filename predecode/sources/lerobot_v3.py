@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -116,6 +117,7 @@ def episodes_of(
     cameras: Mapping[str, str],
     fps: Fraction,
     tasks: Sequence[Task],
+    codes: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Episode]:
     """Returns the episodes of a data set.
 
@@ -125,6 +127,7 @@ def episodes_of(
         cameras: camera -> video key.
         fps: frame rate.
         tasks: of each row.
+        codes: camera -> ``VideoSpan.codes``, of depth.
 
     Raises:
         DataError: a path that leaves the root.
@@ -156,6 +159,7 @@ def episodes_of(
                         path=own[camera].path,
                         start=own[camera].start,
                         ends_file=own[camera].stop == ends[camera][own[camera].path],
+                        codes=codes.get(camera, UNSET),
                     )
                     for camera, key in cameras.items()
                 },

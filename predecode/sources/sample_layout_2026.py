@@ -15,6 +15,7 @@ __all__ = [
     "DEPTH_KEYS",
     "EPISODES_2026",
     "EPISODES_PATH",
+    "MODALITIES_2026",
     "POSE_KEYS",
     "RGB_KEYS",
     "TASKS_2026",
@@ -36,6 +37,7 @@ _SENSORS = {
 RGB_KEYS = {camera: f"observation.rgb.{sensor}" for camera, sensor in _SENSORS.items()}
 """Camera -> the edition's own key of its pictures, in the order of the metadata."""
 DEPTH_KEYS = {camera: f"observation.depth_linear.{sensor}" for camera, sensor in _SENSORS.items()}
+MODALITIES_2026 = {"rgb": RGB_KEYS, "depth": DEPTH_KEYS}
 POSE_KEYS = {camera: f"observation.robot2cam_pose.{sensor}" for camera, sensor in _SENSORS.items()}
 
 TASKS_2026 = (
@@ -105,9 +107,12 @@ _FILES = {
     RGB_KEYS["head"]: ((0,), (1, 2), (3,), (4,), (5,), (6,)),
     RGB_KEYS["left_wrist"]: ((0, 1, 2), (3,), (4, 5), (6,)),
     RGB_KEYS["right_wrist"]: ((0, 1, 2, 3), (4, 5), (6,)),
+    DEPTH_KEYS["head"]: ((0,), (1,), (2, 3), (4,), (5,), (6,)),
+    DEPTH_KEYS["left_wrist"]: ((0, 1), (2, 3), (4,), (5,), (6,)),
+    DEPTH_KEYS["right_wrist"]: ((0,), (1, 2, 3), (4, 5), (6,)),
 }
 """Video key -> the episodes of each of its files; a file holds episodes of one task, and the keys
-are cut at different ones. Depth is cut as the head camera is, and not written."""
+are cut at different ones."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class SharedFile:
 def shared_files(key: str) -> Iterator[SharedFile]:
     """Yields the files of a video key, or of the tables, in order."""
     counts: dict[int, int] = {}
-    for numbers in _FILES.get(key, _FILES[RGB_KEYS["head"]]):
+    for numbers in _FILES[key]:
         specs = tuple(EPISODES_2026[number] for number in numbers)
         task_index = specs[0].task_index
         file_index = counts.setdefault(task_index, 0)

@@ -31,6 +31,15 @@ from predecode.sources.sample_tables_2026 import FIRST_INDEX, episode_table, sta
 
 __all__ = ["write_metadata_2026"]
 
+_DEPTH_INFO = {
+    "video.output_unit": "m",
+    "video.depth_min": 0.01,
+    "video.depth_max": 10.0,
+    "video.shift": 3.5,
+    "video.use_log": True,
+}
+"""Source: the edition's depth settings, beside the encoder's, as LeRobot v3 persists them."""
+
 
 def write_metadata_2026(root: Path, side_px: dict[str, int]) -> None:
     """Writes everything under ``meta/``.
@@ -61,9 +70,13 @@ def _info(side_px: dict[str, int]) -> dict[str, Any]:
     }
     features |= {key: _feature("float32", 7, None) for key in POSE_KEYS.values()}
     for camera, key in RGB_KEYS.items():
-        features[key] = _video_feature(side_px[camera], 3, "yuv420p", "30")
+        features[key] = _video_feature(side_px[camera], 3, "yuv420p", 30)
     for camera, key in DEPTH_KEYS.items():
-        features[key] = _video_feature(side_px[camera], 1, "gray12le", "0")
+        features[key] = _video_feature(side_px[camera], 1, "gray12le", 0)
+        if camera != "head":
+            # The older name of the flag, which readers have to know too.
+            info = features[key]["info"]
+            info["video.is_depth_map"] = info.pop("is_depth_map")
     features["timestamp"] = _feature("float32", 1, None)
     for name in ("frame_index", "episode_index", "index", "task_index"):
         features[name] = _feature("int64", 1, None)
@@ -89,7 +102,7 @@ def _feature(dtype: str, width: int, names: list[Any] | None) -> dict[str, Any]:
     return {"dtype": dtype, "shape": [width], "names": names}
 
 
-def _video_feature(side_px: int, num_channels: int, pix_fmt: str, crf: str) -> dict[str, Any]:
+def _video_feature(side_px: int, num_channels: int, pix_fmt: str, crf: int) -> dict[str, Any]:
     """Encoder settings stand beside the picture's format; depth is flagged, and told in metres."""
     is_depth = num_channels == 1
     return {
@@ -104,10 +117,14 @@ def _video_feature(side_px: int, num_channels: int, pix_fmt: str, crf: str) -> d
             "video.codec": "hevc",
             "video.pix_fmt": pix_fmt,
             "video.g": 8,
-            "video.crf": int(crf),
+            "video.crf": crf,
+            "video.preset": None,
+            "video.fast_decode": 0,
+            "video.extra_options": {"x265-params": "log-level=0:bframes=0"},
+            "video.video_backend": "pyav",
             "is_depth_map": is_depth,
             "has_audio": False,
-            **({"video.output_unit": "m"} if is_depth else {}),
+            **(_DEPTH_INFO if is_depth else {}),
         },
     }
 

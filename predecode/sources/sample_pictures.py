@@ -40,6 +40,8 @@ _STEP_PX = 2
 which costs the encoder least."""
 _CELLS_PER_SIDE = 16
 """Soft blobs along a side; all sides of the sample are multiples of it."""
+_DEPTH_CODES = {"2025": (0.0, 2**14 - 1), "2026": (0.01, 2**12 - 1)}
+"""Edition -> metres of code 0, and the code of 10 m."""
 _NUM_IDS = {"head": 23, "left_wrist": 11, "right_wrist": 14}
 """Instances that a camera sees; none is a cube, so the palette's last colours stay unused."""
 
@@ -66,15 +68,15 @@ def rgb_pictures(spec: EpisodeSpec, camera: str, side_px: int) -> Iterator[npt.N
 
 
 def depth_pictures(
-    spec: EpisodeSpec, camera: str, side_px: int
+    spec: EpisodeSpec, camera: str, side_px: int, edition: str = "2025"
 ) -> Iterator[npt.NDArray[np.uint16]]:
-    """Yields each frame's ``(H, W) uint16`` picture of 14-bit depth codes.
+    """Yields each frame's ``(H, W) uint16`` picture of the edition's depth codes.
 
     The barcode stands in it too: ``DARK_CELL_M`` and ``LIGHT_CELL_M`` away.
     """
     blobs = _soft_texture(_rng(spec, camera, _DEPTH), side_px)[:, :, 0]
-    codes = np.tile(depth_codes(0.4 + 7.0 * blobs / 255), (1, 2))
-    dark_code, light_code = depth_codes(np.array([DARK_CELL_M, LIGHT_CELL_M]))
+    codes = np.tile(depth_codes(0.4 + 7.0 * blobs / 255, edition), (1, 2))
+    dark_code, light_code = depth_codes(np.array([DARK_CELL_M, LIGHT_CELL_M]), edition)
     for frame_index in range(spec.length):
         picture = _view(codes, frame_index).copy()
         is_dark, is_light = _cells(spec, frame_index, camera, side_px)
@@ -119,16 +121,20 @@ def instance_ids(spec: EpisodeSpec, camera: str) -> list[int]:
     return [0, *middle, 1]
 
 
-def depth_codes(depth_m: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
-    """Returns 14-bit codes of distances in metres, of any shape.
+def depth_codes(depth_m: npt.NDArray[np.float64], edition: str = "2025") -> npt.NDArray[np.uint16]:
+    """Returns codes of distances in metres, of any shape.
 
-    Source: the 2025 edition's writer: logarithmic between 0 and 10 m with a shift of 3.5 m.
+    Source: the editions' writers: logarithmic with a shift of 3.5 m, of 2025 between 0 and 10 m in
+    14 bits, of 2026 between 0.01 and 10 m in 12 bits.
 
     >>> depth_codes(np.array([0.0, 1.0, 10.0])).tolist()
     [0, 3050, 16383]
+    >>> depth_codes(np.array([0.0, 1.0, 10.0]), "2026").tolist()
+    [0, 755, 4095]
     """
-    shift_m, max_m, max_code = 3.5, 10.0, 2**14 - 1
-    low, high = np.log(shift_m), np.log(max_m + shift_m)
+    shift_m, max_m = 3.5, 10.0
+    min_m, max_code = _DEPTH_CODES[edition]
+    low, high = np.log(min_m + shift_m), np.log(max_m + shift_m)
     codes = np.rint((np.log(depth_m + shift_m) - low) / (high - low) * max_code)
     clipped: npt.NDArray[np.uint16] = np.clip(codes, 0, max_code).astype(np.uint16)
     return clipped

@@ -36,6 +36,8 @@ code, even with one thread)."""
 
 _RECIPE_2026 = {"g": "8", "crf": "30", "x265-params": f"{_X265_ONE_THREAD}:bframes=0"}
 """Source: the 2026 edition's RGB encoder settings; its threads as above."""
+_DEPTH_RECIPE_2026 = _RECIPE_2026 | {"crf": "0"}
+"""Source: likewise. Of 12-bit pictures x265's crf 0 is not lossless."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class VideoJob:
     side_px: int
     """Height and width."""
     edition: str = "2025"
-    """``2025`` or ``2026``, which made RGB otherwise."""
+    """``2025`` or ``2026``, which made RGB and depth otherwise."""
 
 
 def encode_video(job: VideoJob) -> None:
@@ -60,7 +62,10 @@ def encode_video(job: VideoJob) -> None:
     Cost: about 12 to 18 megapixels a second on one core.
     """
     spec, camera, side_px = job.spec, job.camera, job.side_px
-    if job.modality == "depth":
+    if job.modality == "depth" and job.edition == "2026":
+        depth = depth_pictures(spec, camera, side_px, job.edition)
+        _encode(job, depth, "gray12le", "libx265", "gray12le", _DEPTH_RECIPE_2026)
+    elif job.modality == "depth":
         # The depth codes use 14 of 16 bits of a full-range grey; the conversion to 10-bit limited
         # range loses most of them, in the published files too, though the codec is lossless.
         params = {"x265-params": f"lossless=1:{_X265_ONE_THREAD}"}

@@ -26,7 +26,8 @@ PREDECODE = [
     "sources.registry", "sources.b1k", "sources.b1k_2026", "sources.lerobot",
     "sources.lerobot_features", "sources.camera_names", "sources.lerobot_v3",
     "sources.lerobot_v21", "sources.metadata", "sources.videos", "sources.tables",
-    "sources.id_lists", "sources.columns", "sources.pictures", "sources.episode",
+    "sources.id_lists", "sources.instances", "sources.depth_formats", "sources.columns",
+    "sources.pictures", "sources.episode",
     "sources.sample_damaged", "sources.sample_rft",
     "sources.sample", "sources.sample_2026", "sources.sample_build",
     "sources.sample_damage_2025", "sources.sample_damage_2026", "sources.sample_damage_files",
@@ -44,15 +45,15 @@ PREDECODE = [
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
-    "skill_weights", "frame_texts", "episode_names", "orchestrators", "metadata_files", "prompts",
-    "phrases",
+    "skill_weights", "frame_texts", "orchestrators",
     "launch", "feeding", "feed_canary", "feed_line", "run_folder", "replace", "lerobot",
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
     "norm_stats", "norm_stats_file", "quantiles",
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
-    "joined", "dataset", "items", "images", "reader", "selection", "windows", "lowdim", "index",
-    "ledger", "manifest", "remote_storage", "node_cache", "storage", "codec", "depth",
-    "permutation", "format", "b1k_state", "errors",
+    "joined", "dataset", "items", "images", "instances", "episode_names", "metadata_files",
+    "prompts", "phrases", "reader", "selection", "windows", "lowdim", "index", "ledger", "manifest",
+    "remote_storage", "node_cache", "storage", "codec", "depth", "permutation", "format",
+    "b1k_state", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]

@@ -85,6 +85,11 @@ def test_an_episode_names_its_files(root: Path) -> None:
                 key="observation.images.rgb.head",
                 path="videos/task-0049/observation.images.rgb.head/episode_00490010.mp4",
             ),
+            "head_depth": VideoSpan(
+                key="observation.images.depth.head",
+                path="videos/task-0049/observation.images.depth.head/episode_00490010.mp4",
+                codes="gray16le",
+            ),
             "right_wrist": VideoSpan(
                 key="observation.images.rgb.right_wrist",
                 path="videos/task-0049/observation.images.rgb.right_wrist/episode_00490010.mp4",

@@ -38,6 +38,26 @@ FILES = {
     f"{RIGHT}/chunk-049/file-000": [4, 5],
     f"{RIGHT}/chunk-050/file-000": [6],
 }
+DEPTH_HEAD, DEPTH_LEFT, DEPTH_RIGHT = (
+    key.replace("rgb", "depth_linear") for key in (HEAD, LEFT, RIGHT)
+)
+DEPTH_FILES = {
+    f"{DEPTH_HEAD}/chunk-000/file-000": [0],
+    f"{DEPTH_HEAD}/chunk-000/file-001": [1],
+    f"{DEPTH_HEAD}/chunk-000/file-002": [2, 3],
+    f"{DEPTH_HEAD}/chunk-049/file-000": [4],
+    f"{DEPTH_HEAD}/chunk-049/file-001": [5],
+    f"{DEPTH_HEAD}/chunk-050/file-000": [6],
+    f"{DEPTH_LEFT}/chunk-000/file-000": [0, 1],
+    f"{DEPTH_LEFT}/chunk-000/file-001": [2, 3],
+    f"{DEPTH_LEFT}/chunk-049/file-000": [4],
+    f"{DEPTH_LEFT}/chunk-049/file-001": [5],
+    f"{DEPTH_LEFT}/chunk-050/file-000": [6],
+    f"{DEPTH_RIGHT}/chunk-000/file-000": [0],
+    f"{DEPTH_RIGHT}/chunk-000/file-001": [1, 2, 3],
+    f"{DEPTH_RIGHT}/chunk-049/file-000": [4, 5],
+    f"{DEPTH_RIGHT}/chunk-050/file-000": [6],
+}
 TABLES = {
     "chunk-000/file-000": [0, 1],
     "chunk-000/file-001": [2, 3],
@@ -70,7 +90,7 @@ def column(table: pa.Table, name: str) -> np.ndarray:
 
 
 def test_same_arguments_give_the_same_bytes(root_2026: Path, tmp_path: Path) -> None:
-    made = make_sample_2026(tmp_path / "again", num_processes=1)
+    made = make_sample_2026(tmp_path / "again", modalities=("rgb",), num_processes=1)
     assert files(made.root) == files(root_2026)
     assert (made.num_episodes, made.num_frames) == (7, 947)
     assert made.num_bytes == sum(p.stat().st_size for p in root_2026.rglob("*") if p.is_file())
@@ -119,6 +139,40 @@ def test_pictures_of_a_shared_file_tell_their_own_episode(root_2026: Path) -> No
     ).stdout
     pictures = np.frombuffer(raw, np.uint8).reshape(-1, 160, 160, 3)
     expected = [Identity(e, f, "right_wrist") for e in (0, 1, 2, 3) for f in range(LENGTHS[e])]
+    assert [barcode.read(picture) for picture in pictures] == expected
+
+
+def test_depth_files_are_cut_and_encoded_in_their_own_way(depth_root_2026: Path) -> None:
+    found = {path for path in files(depth_root_2026) if path.startswith("videos/")}
+    assert found == {f"videos/{name}.mp4" for name in DEPTH_FILES}
+    entries = "stream=codec_name,profile,width,height,pix_fmt,r_frame_rate,time_base"
+    for name, episodes in DEPTH_FILES.items():
+        path = depth_root_2026 / f"videos/{name}.mp4"
+        px = "240" if DEPTH_HEAD in name else "160"
+        assert ffprobe(path, entries) == [["hevc", "Rext", px, px, "gray12le", "30/1", "1/15360"]]
+        packets = ffprobe(path, "packet=pts,dts,flags")
+        starts = np.cumsum([0, *(LENGTHS[e] for e in episodes)]).tolist()
+        assert [int(p[0]) for p in packets] == list(range(0, 512 * starts[-1], 512))
+        assert all(packet[0] == packet[1] for packet in packets), "B frames"
+        assert [n for n, packet in enumerate(packets) if "K" in packet[2]] == [
+            frame
+            for start, episode in zip(starts, episodes, strict=False)
+            for frame in range(start, start + LENGTHS[episode], 8)
+        ]
+
+
+def test_depth_pictures_tell_their_own_episode(depth_root_2026: Path) -> None:
+    """Decoded by the ffmpeg command line: cells at 1 m and 5 m, told apart at 3 m."""
+    path = depth_root_2026 / f"videos/{DEPTH_RIGHT}/chunk-000/file-001.mp4"
+    words = ["ffmpeg", "-v", "error", "-i", str(path), "-fps_mode", "passthrough"]
+    raw = subprocess.run(
+        [*words, "-f", "rawvideo", "-pix_fmt", "gray12le", "-"], check=True, capture_output=True
+    ).stdout
+    codes = np.frombuffer(raw, "<u2").reshape(-1, 160, 160)
+    # 3.51 * (13.5 / 3.51) ** (code / 4095) = 3 + 3.5
+    is_far = codes > 1873
+    pictures = np.where(is_far[..., None], 208, 48).astype(np.uint8).repeat(3, axis=3)
+    expected = [Identity(e, f, "right_wrist") for e in (1, 2, 3) for f in range(LENGTHS[e])]
     assert [barcode.read(picture) for picture in pictures] == expected
 
 
@@ -190,11 +244,22 @@ def test_tasks_have_a_short_name_in_one_file_and_a_sentence_in_the_other(root_20
 def test_info_declares_what_is_there_and_depth(root_2026: Path) -> None:
     info = json.loads((root_2026 / "meta/info.json").read_text())
     assert (info["codebase_version"], info["fps"], info["total_frames"]) == ("v3.0", 30, 947)
-    is_depth = {n: f["info"]["is_depth_map"] for n, f in info["features"].items() if "info" in f}
+    videos = {name: f["info"] for name, f in info["features"].items() if "info" in f}
+    is_depth = {
+        name: found.get("is_depth_map", found.get("video.is_depth_map"))
+        for name, found in videos.items()
+    }
     assert is_depth == {
         **dict.fromkeys((LEFT, RIGHT, HEAD), False),
-        **{key.replace("rgb", "depth_linear"): True for key in (LEFT, RIGHT, HEAD)},
+        **dict.fromkeys((DEPTH_LEFT, DEPTH_RIGHT, DEPTH_HEAD), True),
     }
+    assert "is_depth_map" in videos[DEPTH_HEAD]
+    assert "is_depth_map" not in videos[DEPTH_LEFT]
+    scale = ("depth_min", "depth_max", "shift", "use_log", "output_unit", "pix_fmt", "crf", "g")
+    for key in (DEPTH_LEFT, DEPTH_RIGHT, DEPTH_HEAD):
+        assert [videos[key][f"video.{name}"] for name in scale] == [
+            0.01, 10.0, 3.5, True, "m", "gray12le", 0, 8,
+        ]  # fmt: skip
     declared = set(info["features"]) - set(is_depth)
     assert declared == set(pq.read_schema(root_2026 / "data/chunk-050/file-000.parquet").names)
 
@@ -205,3 +270,5 @@ def test_another_edition_and_a_full_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="not empty"):
         make_sample_2026(tmp_path)
+    with pytest.raises(UserError, match=r"modalities \['seg_instance_id'\]: expected some of rgb"):
+        make_sample_2026(tmp_path / "x", modalities=("seg_instance_id",))

@@ -131,8 +131,11 @@ def test_tasks_by_name_or_index_and_episodes_by_position(out: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"modalities": ["rgb", "depth"]}, "stores rgb only, not depth"),
-        ({"return_seg_instance": True}, "made of segmentation videos"),
+        (
+            {"modalities": ["rgb", "depth"]},
+            "no depth in the shards, which hold rgb; store it with predecode run ",
+        ),
+        ({"return_seg_instance": True}, "no segmentation among .*; store it with predecode run"),
         ({"episodes": [-1]}, "expected positions of 0 or more"),
         ({"fine_grained_level": 4}, "fine_grained_level 4: expected 0 to 3"),
         ({"fine_grained_level": (0, 1)}, r"fine_grained_level \(0, 1\)"),
@@ -335,7 +338,8 @@ class StandIn:
 
     def __init__(self, root: Path, *, backend: str = "pyav", **options: Any) -> None:
         self.given = (root, backend, options)
-        self.items = ShardDataset(root.parent / "out", **options)
+        stored = {name: value for name, value in options.items() if name != "modalities"}
+        self.items = ShardDataset(root.parent / "out", **stored)
         self.digest, self.fps, self.state_layout = "on line", (30, 1), LAYOUT_2025
 
     def __len__(self) -> int:
@@ -374,8 +378,12 @@ def test_online_items_come_from_the_class_that_is_named(
     assert isinstance(items, StandIn)
     assert items.given[:2] == (root, "torchcodec")
     assert set(items.given[2]) == {
-        "tasks", "episodes", "cameras", "delta_timestamps", "image_dtype",
+        "tasks", "episodes", "cameras", "delta_timestamps", "image_dtype", "modalities",
+        "seg_instance",
     }  # fmt: skip
+    assert (items.given[2]["modalities"], items.given[2]["cameras"]) == (["rgb"], None)
+    with pytest.raises(UserError, match=r"modalities \['dept'\]: expected some of rgb, depth"):
+        BehaviorLeRobotDataset("id", modalities=["dept"])
 
 
 def test_words_of_the_environment_are_checked(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
