@@ -2,16 +2,13 @@
 
 import json
 import shutil
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-import xxhash
 from numpy.typing import NDArray
 
 from tests.support.stored import (
@@ -123,39 +120,28 @@ def test_only_the_tasks_that_are_asked_for_count(out: Path, rows: Rows) -> None:
     check(stats["actions"], in_chunks(rows[70010][1], 9))
 
 
-def test_frames_that_a_stride_leaves_out_are_no_samples(tmp_path: Path) -> None:
-    episodes = [StoredEpisode(10, 4)]  # the four stored ones of ten
+@pytest.mark.parametrize(
+    ("frames", "stored", "chunks"),
+    [
+        (None, [0, 3, 6, 9], [0, 1, 3, 4, 6, 7, 9, 9]),
+        ((2, 8), [3, 6], [3, 4, 6, 7]),  # labelled frames: a chunk goes on beyond them
+    ],
+)
+def test_frames_that_are_not_stored_are_no_samples(
+    tmp_path: Path, frames: tuple[int, int] | None, stored: list[int], chunks: list[int]
+) -> None:
+    episodes = [StoredEpisode(10, 10, frames=frames)]
     settings = settings_of(stride=3)
     out = tmp_path / "shards"
-    generation = write_generation(out, settings, episodes, [[(10, f) for f in range(4)]])
+    generation = write_generation(out, settings, episodes, [[(10, f) for f in stored]])
     write_manifest(out, settings, [generation])
-    rows = rows_of([StoredEpisode(10, 10)])
+    rows = rows_of(episodes)
     write_rows(out, rows)
-    set_num_frames(out, generation.indexes["train"].path, 10)
-    index = (out / generation.indexes["train"].path).read_bytes()
-    digest = f"{struct.unpack_from('<Q', index, 120)[0]:016x}"
-    entry = msgspec.structs.replace(generation.indexes["train"], header_xxh3=digest)
-    generation = msgspec.structs.replace(generation, indexes={"train": entry})
-    write_manifest(out, settings, [generation])
     stats, num_frames = corpus_stats(out, action_horizon=2)
     states, actions = rows[10]
-    assert num_frames == 4
-    check(stats["state"], policy_state(states[[0, 3, 6, 9]]))
-    check(stats["actions"], actions[[0, 1, 3, 4, 6, 7, 9, 9]])
-
-
-def set_num_frames(out: Path, index: str, num_frames: int) -> None:
-    """Gives the only episode of an index another length than it has stored frames."""
-    path = out / index
-    data = bytearray(path.read_bytes())
-    data[128 + 32 : 128 + 40] = struct.pack("<Q", num_frames)
-    blocks_offset = struct.unpack_from("<8sHHIIIQQQQQQQ", data)[-2]
-    data[blocks_offset:] = xxhash.xxh3_64_intdigest(bytes(data[128:blocks_offset])).to_bytes(
-        8, "little"
-    )
-    digest = xxhash.xxh3_64_intdigest(bytes(data[:120]) + bytes(data[blocks_offset:]))
-    data[120:128] = digest.to_bytes(8, "little")
-    path.write_bytes(data)
+    assert num_frames == len(stored)
+    check(stats["state"], policy_state(states[stored]))
+    check(stats["actions"], actions[chunks])
 
 
 @pytest.mark.parametrize(
