@@ -35,7 +35,6 @@ from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER
 from predecode.replanning import Replanned, replan
 from train_shards.format import (
-    SPLITS,
     ledger_path,
     lowdim_path,
     plan_path,
@@ -238,8 +237,7 @@ def _remove_files(out: Path, plans: Sequence[Plan], manifest: Manifest) -> list[
             needed |= {path, f"{path}.idx", ledger_path(job.name)}
         else:
             needed.add(lowdim_path(name, job.task.table_index))
-    patterns = [f"data/{split}/{name}-{split}-*.tar*" for split in SPLITS]
-    patterns += [lowdim_path(name, 0).replace("000000", "*")]
+    patterns = [f"data/*/{name}-*.tar", f"data/*/{name}-*.tar.idx", f"lowdim/{name}-*.arrow"]
     patterns += [ledger_path("*"), receipt_path("*")]
     found = {p.relative_to(out).as_posix() for pattern in patterns for p in out.glob(pattern)}
     removed = sorted(found - needed)

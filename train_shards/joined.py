@@ -42,6 +42,8 @@ class JoinedDataset:
         for other in self.members[1:]:
             _check_fit(self.members[0], other)
         self.cameras, self.fps = members[0].cameras, members[0].fps
+        self.settings = members[0].settings
+        """Of the first member; those of others differ in nothing that an item shows."""
         self._before = list(accumulate(map(len, members), initial=0))
         """Positions before each member, and at the end the number of all."""
         live = [member.open_reader().num_live for member in members]
@@ -132,7 +134,7 @@ def _kind(dataset: ShardDataset) -> dict[str, Any]:
         "frames a second": dataset.fps,
         "layout of the state": dataset.served_state_layout,
         "windows in frames": dataset.windows,
-        "cameras": sorted(dataset.cameras),
+        "images": {name: dataset.settings.modality_of(name) for name in sorted(dataset.cameras)},
     }
 
 
@@ -148,11 +150,11 @@ def _described(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """A value as messages show it, long windows cut."""
-    if not isinstance(value, dict):
-        return repr(value)
-    return repr(
-        {
-            key: [*frames[:_MOST_VALUES], "…"] if len(frames) > _MOST_VALUES else list(frames)
-            for key, frames in value.items()
-        }
-    )
+    if isinstance(value, dict):
+        value = {key: _cut(frames) for key, frames in value.items()}
+    return repr(value)
+
+
+def _cut(value: Any) -> Any:
+    is_long = isinstance(value, list) and len(value) > _MOST_VALUES
+    return [*value[:_MOST_VALUES], "…"] if is_long else value

@@ -26,6 +26,7 @@ from tests.support.jobs import (
     structure_here,
     verify_here,
 )
+from tests.support.mounts import mounted, remount
 from train_shards.codec import decode_image
 from train_shards.dataset import IMAGE_KEY, ShardDataset
 from train_shards.manifest import load_manifest
@@ -419,6 +420,24 @@ def test_damage_is_not_copied(out: Path) -> None:
     shards = {name: digest for name, digest in before.items() if name.startswith("data/")}
     assert {n: d for n, d in fingerprint(out).items() if n.startswith("data/")} == shards
     assert [span.episode_index for span in ShardDataset(out).spans()] == [20, 40, 490010]  # masked
+
+
+def test_on_a_full_disk_it_goes_on_after_room_is_made(
+    whole: Path, out: Path, tmp_path: Path
+) -> None:
+    drop_here(out, 40, rewrite=True)
+    num_bytes = sum(-(-p.stat().st_size // 4096) * 4096 for p in whole.rglob("*") if p.is_file())
+    with mounted(tmp_path / "disk", f"size={num_bytes + 150_000}") as disk:
+        full = Path(shutil.copytree(whole, disk / "out"))
+        words = ["drop", full, "--episodes", "40", "--rewrite"]
+        done = command(*words)
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "No space left on device" in done.stderr
+        assert served(full) == [10, 20, 490010]
+        remount(disk, "size=64m")
+        done = command(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert fingerprint(full) == fingerprint(out)
 
 
 def test_through_the_command_line(out: Path, b1k_root: Path) -> None:

@@ -154,7 +154,10 @@ def test_a_state_of_other_members_is_refused(outputs: tuple[Path, Path]) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cameras": {"head": "rgb.head"}}, r"cameras \['head'\], .*first has \['head', 'left_wri"),
+        (
+            {"cameras": {"head": "rgb.head"}},
+            r"images {'head': 'rgb'}, .*first has {'head': 'rgb', 'left_wrist': 'rgb'}",
+        ),
         (
             {"size": "16x24"},
             r"'observation.images.rgb.head' is uint8 \(24, 16, 3\), in .*first it is uint8 \(16, 2",
