@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from predecode.sources.b1k import open_b1k
+from predecode.sources.lerobot import LerobotSource
 from predecode.sources.registry import DEFAULT_ROOT, SOURCES, find_root, open_source
 from predecode.sources.videos import VideosSource
 from train_shards.errors import UserError
@@ -20,7 +21,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_kinds() -> None:
-    assert {"b1k": open_b1k, "videos": VideosSource} == SOURCES
+    assert {"b1k": open_b1k, "lerobot": LerobotSource, "videos": VideosSource} == SOURCES
     assert Path("data/b1k") == DEFAULT_ROOT
 
 
@@ -78,8 +79,8 @@ def test_videos_need_a_root() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(elsewhere: Path) -> None:
-    with pytest.raises(UserError, match="--src lerobot: expected one of b1k, videos"):
-        open_source("lerobot", elsewhere)
+    with pytest.raises(UserError, match="--src rlds: expected one of b1k, lerobot, videos"):
+        open_source("rlds", elsewhere)
 
 
 def test_a_source_is_opened_at_its_root(elsewhere: Path) -> None:
