@@ -279,7 +279,7 @@ def test_a_quarantined_episode_that_is_dropped_is_missing_no_more(
     assert drop_here(out, 20).manifest.complete
     assert (out / ".predecode/quarantine.jsonl").read_text() == ""
     assert run_here(own_root, out, **OPTIONS).faults == {}
-    with pytest.raises(UserError, match="not quarantined"):
+    with pytest.raises(UserError, match="no episode is quarantined"):
         retry_here(own_root, out, {20})
     drop_here(out, rewrite=True)
     assert traces(out, 20) == set()
