@@ -429,7 +429,7 @@ def test_on_a_full_disk_it_goes_on_after_room_is_made(
     num_bytes = sum(-(-p.stat().st_size // 4096) * 4096 for p in whole.rglob("*") if p.is_file())
     with mounted(tmp_path / "disk", f"size={num_bytes + 150_000}") as disk:
         full = Path(shutil.copytree(whole, disk / "out"))
-        words = ["drop", full, "--episodes", "40", "--rewrite"]
+        words: list[str | Path] = ["drop", full, "--episodes", "40", "--rewrite"]
         done = command(*words)
         assert done.returncode == 3, done.stdout + done.stderr
         assert "No space left on device" in done.stderr

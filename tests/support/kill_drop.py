@@ -80,6 +80,6 @@ def trials(root: Path, whole: Path, folder: Path, seed: int) -> Iterator[dict[st
 
 
 if __name__ == "__main__":
-    paths = map(Path, sys.argv[1:4])
-    for trial in trials(*paths, int(sys.argv[4])):
+    source, given, work = map(Path, sys.argv[1:4])
+    for trial in trials(source, given, work, int(sys.argv[4])):
         print(json.dumps(trial), flush=True)

@@ -62,7 +62,7 @@ def test_files_go_by_their_name_and_empty_folders_with_them(tmp_path: Path) -> N
 
 def test_where_rows_name_files_the_names_own_numbers_do_not_count(tmp_path: Path) -> None:
     """The 2026 edition: dense ids, files by raw ids."""
-    rows = [
+    rows: list[dict[str, object]] = [
         {"episode_index": 0, "annotation_path": "annotations/task-0000/episode_00000020.json"},
         {"episode_index": 20, "annotation_path": "annotations/task-0000/episode_00490010.json"},
         {"episode_index": 21, "annotation_path": None},
@@ -83,7 +83,7 @@ def test_where_rows_name_files_the_names_own_numbers_do_not_count(tmp_path: Path
 
 def test_a_row_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "meta").mkdir()
-    row = {"episode_index": 1, "annotation_path": "../../important"}
+    row: dict[str, object] = {"episode_index": 1, "annotation_path": "../../important"}
     (tmp_path / "meta/episodes.parquet").write_bytes(parquet([row]))
     with pytest.raises(DataError, match=r"expected a relative path without '\.\.'"):
         prune_metadata(tmp_path, {1})
