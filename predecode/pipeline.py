@@ -50,6 +50,7 @@ from train_shards.format import (
 )
 from train_shards.images import encode_stored
 from train_shards.ledger import encode_ledger, ledger_dtype
+from train_shards.lowdim import column_views
 from train_shards.manifest import Settings, ShardEntry
 from train_shards.storage import atomic_file, write_atomic
 
@@ -241,8 +242,8 @@ def row_members(
         yield frame, JSON_FIELD, msgspec.json.encode(row, order="sorted")
     if settings.embed_lowdim:
         for field, name in vectors.items():
-            column = table[name].combine_chunks()
-            values = column.flatten().to_numpy().reshape(len(column), -1)  # (T, n)
+            (batch,) = table.select([name]).combine_chunks().to_batches()
+            values = column_views(batch)[name].astype(np.float32).reshape(len(table), -1)  # (T, n)
             for frame in frames:
                 yield frame, field, _npy_bytes(values[frame])
 

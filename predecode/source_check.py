@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
+from predecode.frame_times import nearest_step, time_deviation
 from predecode.parquet_footer import read_footer
 from predecode.sources.depth_formats import check_depth_format
 from predecode.sources.episode import Episode, TableSpan, VideoSpan
@@ -34,10 +34,8 @@ __all__ = [
     "check_root",
     "check_rows",
     "check_unchanged",
-    "nearest_step",
     "read_table_header",
     "read_video",
-    "time_deviation",
 ]
 
 NO_FILE = "no such file"
@@ -49,10 +47,6 @@ EMPTY_FILE = "empty file"
 _START_TOLERANCE = Fraction(1, 10)
 """Of a frame, between a shared file's metadata and its pictures: the files that were joined may
 each have been rounded to a tick."""
-
-
-_RATE_ROUNDING = Fraction(1, 100_000)
-"""Of a rate, between two or three decimals and what they stand for: 23.976 and 24000/1001."""
 
 
 class InputFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -268,49 +262,6 @@ def check_count(episode: Episode, camera: str, frames: FrameTable, num_frames: i
             episode.episode_index, span.path, "pictures disagree with the frames of the episode",
             f"{num_frames} pictures", f"{pictures} pictures", camera,
         )  # fmt: skip
-
-
-def nearest_step(fps: tuple[int, int], time_base: Fraction, ticks: NDArray[np.int64]) -> Fraction:
-    """Returns ticks a frame by the rate that the metadata mean.
-
-    Metadata in decimals may round a rate of n * 1000 / 1001: 29.97 stands for 30000/1001 as well as
-    for itself, and the last of the pictures tells which. Rounding loses a frame in a million, so no
-    picture is taken for another.
-
-    Args:
-        fps: the rate as the metadata have it.
-        time_base: seconds a tick.
-        ticks: ``(n,)`` pts, ascending, at least one.
-
-    >>> nearest_step((2997, 100), Fraction(1, 30000), np.arange(300) * 1001)
-    Fraction(1001, 1)
-    >>> nearest_step((2997, 100), Fraction(1, 2997), np.arange(300) * 100)
-    Fraction(100, 1)
-    """
-    rate = Fraction(*fps)
-    exact = Fraction(1000 * round(rate * 1001 / 1000), 1001)
-    rates = [rate, exact] if abs(exact - rate) < _RATE_ROUNDING * rate else [rate]
-    steps = [1 / (meant * time_base) for meant in rates]
-    last, elapsed = len(ticks) - 1, int(ticks[-1] - ticks[0])
-    return min(steps, key=lambda step: abs(last * step - elapsed))
-
-
-def time_deviation(ticks: NDArray[np.int64], step: Fraction) -> NDArray[np.int64]:
-    """Returns how far each picture stands from its frame's time, counted from the first picture.
-
-    Args:
-        ticks: ``(n,)`` pts, ascending, at least one.
-        step: ticks a frame.
-
-    Returns:
-        ``(n,)`` in units of ``1 / step.denominator`` tick, positive for late; exact for any file
-        below 2^63 of them.
-
-    >>> time_deviation(np.array([7, 17, 29]), Fraction(21, 2)).tolist()
-    [0, -1, 2]
-    """
-    times: NDArray[np.int64] = (ticks - ticks[0]) * step.denominator
-    return times - np.arange(len(ticks), dtype=np.int64) * step.numerator
 
 
 def _is_count(num_stored: int, span: VideoSpan | TableSpan, num_frames: int) -> bool:

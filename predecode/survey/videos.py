@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, MediaError
-from predecode.source_check import check_count, nearest_step, read_video, time_deviation
+from predecode.frame_times import nearest_step, time_deviation
+from predecode.source_check import check_count, read_video
 from predecode.sources.episode import Episode
 from predecode.survey.findings import counted, fault_finding, noting
 from predecode.verification.report import CameraSurvey, Finding

@@ -181,6 +181,8 @@ def test_names_tasks_and_metadata_of_an_output(home: Path, shards: dict[str, Pat
     source = open_source("lerobot", home / "video")
     (episode,) = [e for e in source.episodes if e.episode_index == 3]
     assert episode.videos["image-o"].path.endswith("file-001.mp4")
+    texts = ShardDataset(shards["video"], delta_timestamps={"note": [-1 / 13, 0]})
+    assert [texts[row]["note"] for row in (0, 5)] == [["0: 0", "0: 0"], ["0: 4", "0: 5"]]
     chosen = ShardDataset(shards["video"], tasks=[CLOSE])
     assert {int(episode.episode_index) for episode in chosen.spans()} == {2}
 

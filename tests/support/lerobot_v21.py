@@ -98,7 +98,7 @@ def encode(path: Path, episode: int, length: int, rate: str) -> None:
     numbers = painted(NUMBERS_AN_EPISODE * episode + length)[-length:]
     command = [
         *PAINTED, "-r", rate, "-i", "-", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-g", "20",
-        "-video_track_timescale", "90000", str(path),
+        "-video_track_timescale", "3000000", str(path),
     ]  # fmt: skip
     subprocess.run(command, input=numbers.tobytes(), check=True, capture_output=True)
 

@@ -22,6 +22,7 @@ PREDECODE = [
     "cutting", "replanning", "metadata_copies", "output", "manifest", "dropped",
     "isolation", "task_process", "tasks",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels", "source_check",
+    "frame_times",
     "config", "selection",
     "sources.registry", "sources.b1k", "sources.b1k_2026", "sources.lerobot",
     "sources.lerobot_features", "sources.camera_names", "sources.lerobot_v3",
