@@ -303,8 +303,11 @@ def _copy_metadata(out: Path, source: Source, plans: list[Plan], dropped: Droppe
     """Copies what training needs of the source's metadata to ``meta/``; equal files stay."""
     planned = [p for plan in plans for p in plan.episodes]
     erased = dropped.ids - known_episodes(plans)
-    for one in planned:
-        _write_instances(out, source.root, one)
+    known: set[int] = set()
+    for one in reversed(planned):  # an episode that was retried is as its last plan has it
+        if one.episode.episode_index not in known:
+            _write_instances(out, source.root, one)
+        known.add(one.episode.episode_index)
     episodes = [one.episode for one in planned]
     for path in source.metadata_files(episodes):
         data = without_episodes(path, (source.root / path).read_bytes(), erased)
@@ -314,10 +317,15 @@ def _copy_metadata(out: Path, source: Source, plans: list[Plan], dropped: Droppe
 
 
 def _write_instances(out: Path, root: Path, planned: PlannedEpisode) -> None:
-    """Writes what the ids of a stored segmentation are called; a file that is there stays."""
+    """Writes what the ids of a stored segmentation are called; an equal file stays.
+
+    Cost: parses an episode's JSON, about 10 ms for one of 2 MB.
+    """
     target = out / instances_path(planned.episode.episode_index)
     path = id_list_path(planned.episode)
-    if path is not None and not target.is_file():
-        check_unchanged(root, planned.input_at(path))
-        data = encode_json(read_instances(root, planned.episode))
+    if path is None:
+        return
+    check_unchanged(root, planned.input_at(path))
+    data = encode_json(read_instances(root, planned.episode))
+    if not target.is_file() or target.read_bytes() != data:
         write_atomic(target, data, out / TEMPORARY_FOLDER)
