@@ -317,15 +317,13 @@ def _copy_metadata(out: Path, source: Source, plans: list[Plan], dropped: Droppe
 
 
 def _write_instances(out: Path, root: Path, planned: PlannedEpisode) -> None:
-    """Writes what the ids of a stored segmentation are called; an equal file stays.
+    """Writes what the ids of a stored segmentation are called, once: the plan names its source.
 
     Cost: parses an episode's JSON, about 10 ms for one of 2 MB.
     """
     target = out / instances_path(planned.episode.episode_index)
     path = id_list_path(planned.episode)
-    if path is None:
-        return
-    check_unchanged(root, planned.input_at(path))
-    data = encode_json(read_instances(root, planned.episode))
-    if not target.is_file() or target.read_bytes() != data:
+    if path is not None and not target.is_file():
+        check_unchanged(root, planned.input_at(path))
+        data = encode_json(read_instances(root, planned.episode))
         write_atomic(target, data, out / TEMPORARY_FOLDER)

@@ -4,11 +4,12 @@ Knows metadata by their shape, not by their source: lines and rows with an ``epi
 files of one episode, which a row's ``annotation_path`` or else their own name gives to it.
 """
 
+import glob
 import io
 import json
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -82,7 +83,7 @@ def _files_of(out: Path, episodes: Collection[int]) -> Iterator[Path]:
             for row in pq.read_table(path, columns=[_ID, _ANNOTATION]).to_pylist():
                 if row[_ID] in episodes and row[_ANNOTATION]:
                     name = check_relative_path(str(row[_ANNOTATION]), what=f"{path}: {_ANNOTATION}")
-                    yield out / _FOLDER / name.removeprefix(f"{_FOLDER}/")
+                    yield from _of_name(out, name)
     if has_rows:
         return  # names hold ids of another numbering there
     for path in sorted((out / _FOLDER).rglob("*")):
@@ -90,6 +91,15 @@ def _files_of(out: Path, episodes: Collection[int]) -> Iterator[Path]:
         ids = [int(match[1]) for part in parts if (match := _NAME.fullmatch(part))]
         if path.is_file() and any(number in episodes for number in ids):
             yield path
+
+
+def _of_name(out: Path, annotation: str) -> Iterator[Path]:
+    """The copy of an annotation, and the files of its name in the folders beside it."""
+    copy = annotation.removeprefix(f"{_FOLDER}/")
+    yield out / _FOLDER / copy
+    name = glob.escape("/".join(PurePosixPath(copy).with_suffix("").parts[1:]))
+    for pattern in (f"*/{name}.json", f"*/{name}/*"):
+        yield from sorted((out / _FOLDER).glob(pattern))
 
 
 def _without_rows(data: bytes, episodes: Collection[int]) -> bytes:

@@ -72,13 +72,20 @@ def test_where_rows_name_files_the_names_own_numbers_do_not_count(tmp_path: Path
     table.write_bytes(parquet(rows))
     for row in rows[:2]:
         path = tmp_path / "meta" / str(row["annotation_path"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(row))
-    prune_metadata(tmp_path, {20, 21})
-    assert [path.name for path in (tmp_path / "meta").rglob("*.json")] == ["episode_00000020.json"]
-    assert pq.read_table(table).to_pylist() == rows[:1]
-    prune_metadata(tmp_path, {20, 21})  # again, as after a kill
-    assert len(list((tmp_path / "meta").rglob("*.json"))) == 1
+        stem = f"task-0000/{path.stem}"
+        for name in (f"annotations/{stem}", f"orchestrators/{stem}/event_0_0", f"subtasks/{stem}"):
+            text = tmp_path / f"meta/{name}.json"
+            text.parent.mkdir(parents=True, exist_ok=True)
+            text.write_text(json.dumps(row))
+    for _ in range(2):  # the second time as after a kill
+        prune_metadata(tmp_path, {20, 21})
+        left = {p.relative_to(tmp_path).as_posix() for p in (tmp_path / "meta").rglob("*.json")}
+        assert left == {
+            "meta/annotations/task-0000/episode_00000020.json",
+            "meta/orchestrators/task-0000/episode_00000020/event_0_0.json",
+            "meta/subtasks/task-0000/episode_00000020.json",
+        }
+        assert pq.read_table(table).to_pylist() == rows[:1]
 
 
 def test_a_row_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
