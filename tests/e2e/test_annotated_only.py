@@ -7,16 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from predecode.cluster import InProcess
+from predecode.config import make_settings
+from predecode.job import run_job
 from predecode.online import OnlineDataset
 from predecode.output import load_plans
+from predecode.selection import select_episodes
 from predecode.sources.barcode import Identity, read
+from predecode.sources.registry import open_source
 from predecode.sources.sample_layout import ANNOTATION_PATH, VIDEO_PATH, episode_path, video_key
 from tests.support.edition_2026 import is_itself
 from tests.support.jobs import (
+    Silent,
     command,
     fingerprint,
     retry_here,
     run_here,
+    starter,
     structure_here,
     verify_here,
 )
@@ -196,12 +203,24 @@ def test_the_command_says_what_it_leaves_out(b1k_root: Path, tmp_path: Path) -> 
     words: list[str | Path] = ["run", "--src", "b1k", "--root", b1k_root, "--out", tmp_path / "out"]
     refused = command(*words, "--annotated-only", "--episodes", "00490040")
     assert refused.returncode == 2
-    error = (
-        "error: --annotated-only: none of the 1 selected episodes has a labelled frame. See "
-        "'predecode verify --source', select others, or leave it out."
+    assert refused.stderr == (
+        "error: --annotated-only: 1 episode has no labelled frame and is not selected: 00490040. "
+        "None is left: see 'predecode verify --source', select others, or leave --annotated-only "
+        "out.\n"
     )
-    assert refused.stderr.splitlines() == [
-        "--annotated-only: 1 episode has no labelled frame and is not selected: 00490040",
-        error,
-    ]
     assert not (tmp_path / "out/.predecode/plan-000000.json").exists()
+
+
+def test_a_run_tells_of_what_it_leaves_out_and_goes_on(own_root: Path, tmp_path: Path) -> None:
+    source = open_source("b1k", own_root)
+    settings = make_settings(source, cameras="head", stride=50, **MORE)
+    chosen = select_episodes(source.episodes, None, "00000010,00490040", source.task_names)
+    display = Silent()
+    out, start = tmp_path / "out", starter(InProcess())
+    first, again = (
+        run_job(out, source, settings, chosen, start, display, overwrite=False) for _ in range(2)
+    )
+    line = "--annotated-only: 1 episode has no labelled frame and is not selected: 00490040"
+    assert display.notes.count(line) == 2
+    assert (first.num_new_images, again.num_new_images) == (2, 0)
+    assert shown(ShardDataset(out)) == [(10, 0), (10, 50)]
