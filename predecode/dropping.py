@@ -98,6 +98,7 @@ def drop_episodes(
             cut = _rewrite(out, finished, dropped, display)
             old, removed = _settle(out, old)
         remove_unnamed(out, old)
+        shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
     return DropOutcome(old, len(dropped.ids - before.ids), cut, removed)
 
 
