@@ -358,7 +358,7 @@ def test_a_window_of_what_an_episode_lacks_is_an_error(b1k_root: Path) -> None:
         ({"episodes": [7]}, "select no sample"),
         ({"size": "big"}, "--size big: expected 'native'"),
         ({"stride": 0}, "stride 0: expected 1 or more"),
-        ({"src": "lerobot"}, "expected one of b1k, videos"),
+        ({"src": "rlds"}, "expected one of b1k, lerobot, videos"),
         ({"delta_timestamps": {"reward": [0.0]}}, "no column 'reward'; known: .*observation.state"),
         ({"backend_python": {"torchcodec": "/x"}}, "only video_reader runs under another Python"),
     ],
