@@ -128,7 +128,7 @@ class RayCluster:
                 try:
                     result: R = ray.get(reference)
                 except ExhaustedError as error:
-                    raise _cause(error) from None
+                    raise _cause(error) from error
                 except (
                     ray.exceptions.WorkerCrashedError,
                     ray.exceptions.NodeDiedError,
