@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -268,27 +269,27 @@ def test_a_tar_of_other_members_than_plain_files_is_refused(name: str, tmp_path:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"num_bytes": 20480', '"num_bytes": -1'),
-        ('"num_samples": 2', '"num_samples": 1' + "0" * 30),
+        ('"num_bytes": [0-9]+', '"num_bytes": -1'),
+        ('"num_samples": [0-9]+', '"num_samples": 1' + "0" * 30),
         ('"generation": 0', '"generation": 9223372036854775808'),
         ('"stride": 1', '"stride": 0'),
-        ('"fps": [\n  30,\n  1', '"fps": [\n  30,\n  0'),
+        ('"fps": .\n  30,\n  1', '"fps": [\n  30,\n  0'),
         ('"header_xxh3": "', '"header_xxh3": "../../'),
         ('"sha256": "', '"sha256": "/'),
-        ('"num_live": 4', '"num_live": NaN'),
+        ('"num_live": [0-9]+', '"num_live": NaN'),
         ('"path": "data/train/', '"path": "data\\\\..\\\\'),
         ('"path": "data/train/', '"path": "\\u0000'),
-        ('"size": "16x12"', '"size": "8193x1"'),
-        ('"size": "16x12"', '"size": "' + "9" * 5000 + 'x1"'),
-        ('"size": "16x12"', '"size": "\u0661x\u0661"'),
+        ('"size": "[0-9x]+"', '"size": "8193x1"'),
+        ('"size": "[0-9x]+"', '"size": "' + "9" * 5000 + 'x1"'),
+        ('"size": "[0-9x]+"', '"size": "\u0661x\u0661"'),
         ('"quality": null', '"quality": 101'),
     ],
 )
 def test_a_manifest_with_impossible_values_is_refused(old: str, new: str, tmp_path: Path) -> None:
     text = encode_json(tiny_output(tmp_path / "out")).decode()
-    assert old in text
+    assert re.search(old, text)
     with pytest.raises(DataError, match="m: "):
-        decode_manifest(text.replace(old, new).encode(), where="m")
+        decode_manifest(re.sub(old, lambda _: new, text, count=1).encode(), where="m")
 
 
 def test_a_manifest_of_thousands_of_generations_is_read(tmp_path: Path) -> None:
