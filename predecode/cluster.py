@@ -21,7 +21,6 @@ _TRIES = 3
 _PAUSE_S = 2.0
 _POLL_S = 0.5
 _CONNECT_S = 5.0
-_EXHAUSTED = f"{ExhaustedError.__module__}.{ExhaustedError.__qualname__}: "
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -129,8 +128,7 @@ class RayCluster:
                 try:
                     result: R = ray.get(reference)
                 except ExhaustedError as error:
-                    # Ray adds its own words to the message; those of the task stand at its end.
-                    raise InfraError(_last_line(error).removeprefix(_EXHAUSTED)) from None
+                    raise _cause(error) from error
                 except (
                     ray.exceptions.WorkerCrashedError,
                     ray.exceptions.NodeDiedError,
@@ -143,7 +141,9 @@ class RayCluster:
                     time.sleep(_PAUSE_S)
                     waiting.append((payload, tries + 1))
                 except ray.exceptions.RayTaskError as error:
-                    raise error.as_instanceof_cause() from None
+                    # Ray's own class for it has the whole traceback for a message; that, with what
+                    # the error came of, goes on as its cause.
+                    raise _cause(error) from error
                 else:
                     yield payload, result
         report(ray.get(self._counter.take.remote()))
@@ -180,6 +180,12 @@ def _call(task: Task[P, R], payload: P, counter: Any) -> R:
     return task(payload, counter.add.remote)
 
 
+def _cause(error: Exception) -> Exception:
+    """The error as the task raised it; Ray's own class for it adds a traceback to the message."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, Exception) else error
+
+
 def _last_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
@@ -187,8 +193,10 @@ def _last_line(error: Exception) -> str:
 
 def _give_up(payload: object, error: Exception) -> str:
     name = getattr(payload, "name", type(payload).__name__)
-    cause = _last_line(error)
+    cause = _cause(error)
+    # Of Ray's own errors the last line says what happened.
+    text = str(cause).strip() if cause is not error else _last_line(error)
     return (
-        f"task {name}: failed {_TRIES} times, at last with {type(error).__name__}: {cause} "
+        f"task {name}: failed {_TRIES} times, at last with {type(cause).__name__}: {text} "
         "The same command again goes on from what is finished."
     )

@@ -8,6 +8,7 @@ import msgspec
 
 from predecode.selection import held_out, nearest
 from predecode.sources.episode import Source, annotated_source
+from train_shards.bounds import MAX_EDGE_PX
 from train_shards.codec import CODECS
 from train_shards.errors import DataError, UserError
 from train_shards.format import MODALITIES, check_name
@@ -27,8 +28,6 @@ PIECE_FRAMES = 256
 """Fewest source frames of a piece, unless its episode is shorter."""
 DEFAULT_SHARD_SIZE = 8192
 _DEFAULT_JPEG_QUALITY = 95
-_MAX_EDGE_PX = 8192
-"""Keeps a square picture below Pillow's limit against decompression bombs (89 Mpx)."""
 _OPTIONS = {"source": "src", "state_layout": "src, layout of the state"}
 
 
@@ -162,8 +161,8 @@ def parse_size(text: str) -> str:
     if match is None:
         raise UserError(f"--size {text}: expected 'native', one number (224) or WxH (320x240).")
     width, height = int(match[1]), int(match[2] or match[1])
-    if not (1 <= width <= _MAX_EDGE_PX and 1 <= height <= _MAX_EDGE_PX):
-        raise UserError(f"--size {text}: expected 1 to {_MAX_EDGE_PX} pixels each way.")
+    if not (1 <= width <= MAX_EDGE_PX and 1 <= height <= MAX_EDGE_PX):
+        raise UserError(f"--size {text}: expected 1 to {MAX_EDGE_PX} pixels each way.")
     return f"{width}x{height}"
 
 

@@ -19,7 +19,7 @@ from predecode.lowdim_task import LowdimJob, write_table
 from predecode.pipeline import ShardJob, write_shard
 from predecode.receipts import LowdimReceipt, ShardReceipt, write_receipt
 from train_shards.format import format_key
-from train_shards.ledger import decode_ledger
+from train_shards.ledger import check_extents, decode_ledger
 from train_shards.manifest import LowdimEntry, Settings, ShardEntry
 from train_shards.storage import read_range
 
@@ -121,6 +121,7 @@ def _open_samples(
 ) -> Iterator[_Samples]:
     data = (out / entry.ledger).read_bytes()
     rows = decode_ledger(data, len(settings.fields), len(settings.cameras), where=entry.ledger)
+    check_extents(rows, entry.num_bytes, where=entry.ledger)
     rows = rows[np.isin(rows["episode_index"], sorted(episodes))]
     if not entry.num_samples:  # all were at fault: there is no tar
         yield _Samples(-1, rows, settings, entry.path)

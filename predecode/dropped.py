@@ -9,6 +9,7 @@ import msgspec
 
 from predecode.errors import DataError
 from predecode.receipts import TEMPORARY_FOLDER
+from train_shards.bounds import Count
 from train_shards.format import DROPPED_PATH
 from train_shards.manifest import DroppedEpisode, encode_json
 from train_shards.storage import write_atomic
@@ -19,10 +20,10 @@ __all__ = ["Dropped", "Numbers", "load_dropped", "write_dropped"]
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     """The first free number of each kind."""
 
-    generation: int = 0
-    shards: dict[str, int] = {}
+    generation: Count = 0
+    shards: dict[str, Count] = {}
     """By split."""
-    table: int = 0
+    table: Count = 0
 
 
 class Dropped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,7 +51,7 @@ def load_dropped(out: Path) -> Dropped:
         return msgspec.json.decode(path.read_bytes(), type=Dropped)
     except FileNotFoundError:
         return Dropped()
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not a list of dropped episodes: {error}") from error
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from predecode.links import refuse_links_outside
 from train_shards.errors import UserError
 
 __all__ = ["OutputLock"]
@@ -30,8 +31,10 @@ class OutputLock:
         """Takes the lock.
 
         Raises:
-            UserError: another process holds it; the message names host, process and start.
+            UserError: another process holds it; the message names host, process and start. Or
+                a folder of the output is a link that leads out of it.
         """
+        refuse_links_outside(self._path.parent.parent)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         mine = json.dumps(_myself()).encode()
         new = self._path.with_name(f"lock.new.{platform.node()}.{os.getpid()}")
@@ -69,7 +72,7 @@ class OutputLock:
         try:
             holder = json.loads(data)
             host, pid = str(holder["host"]), int(holder["pid"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             # Cut short by a full disk or a lost machine.
             raise UserError(
                 f"{self._path}: a lock without a holder, probably of a process that was killed. "

@@ -21,7 +21,7 @@ from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.sources.episode import Episode
 from train_shards.format import MANIFEST_PATH, SPLITS, index_path, plan_path
 from train_shards.index import EPISODE_DTYPE, LIVE, NOT_STORED, write_index
-from train_shards.ledger import decode_ledger
+from train_shards.ledger import check_extents, decode_ledger
 from train_shards.manifest import (
     DroppedEpisode,
     FormatVersion,
@@ -268,6 +268,9 @@ def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> 
 
     Masked episodes keep their rows and lose their live bit.
 
+    Raises:
+        DataError: a ledger that is none, or not of the planned samples of its shard.
+
     Cost: reads the split's ledgers.
     """
     plan, shards = item.plan, _shard_entries(item)
@@ -278,7 +281,9 @@ def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> 
         for number, shard in enumerate(shards):
             if shard.split == split:
                 data = (out / shard.ledger).read_bytes()
-                yield number, decode_ledger(data, num_members, num_images, where=shard.ledger)
+                rows = decode_ledger(data, num_members, num_images, where=shard.ledger)
+                check_extents(rows, shard.num_bytes, where=shard.ledger)
+                yield number, rows
 
     stride = plan.settings.stride
     first_of = {p.episode.episode_index: p.stored_frames(stride).start for p in plan.episodes}

@@ -46,7 +46,7 @@ def without_episodes(path: str, data: bytes, episodes: Collection[int]) -> bytes
             return _without_rows(data, episodes)
         lines = data.splitlines(keepends=True)
         kept = [line for line in lines if not line.strip() or _id(line) not in episodes]
-    except (pa.ArrowException, ValueError) as error:
+    except (pa.ArrowException, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be freed of episodes: {error}") from error
     return b"".join(kept)
 

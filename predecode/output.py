@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from predecode.dropped import Numbers, load_dropped
-from predecode.errors import DataError, InfraError, UserError
+from predecode.errors import InfraError, UserError
 from predecode.lowdim_task import LowdimJob
 from predecode.manifest import Finished
 from predecode.pipeline import ShardJob
 from predecode.planning import Plan, PlannedEpisode
 from predecode.receipts import LowdimReceipt, ShardReceipt, read_receipt
+from predecode.stored_plan import decode_plan
 from train_shards.format import SPLITS, plan_path
 
 __all__ = [
@@ -46,12 +45,8 @@ def load_all_plans(out: Path) -> list[Plan]:
     Raises:
         DataError: a plan that is not one.
     """
-    plans: list[Plan] = []
-    for path in sorted((out / plan_path(0)).parent.glob("plan-*.json")):
-        try:
-            plans.append(msgspec.json.decode(path.read_bytes(), type=Plan))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: not a plan of this version: {error}") from error
+    paths = sorted((out / plan_path(0)).parent.glob("plan-*.json"))
+    plans = [decode_plan(path.read_bytes(), where=str(path)) for path in paths]
     return sorted(plans, key=lambda plan: plan.generation)
 
 

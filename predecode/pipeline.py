@@ -26,7 +26,7 @@ from predecode.errors import (
     disk_errors_of,
     episode_error,
 )
-from predecode.images.stored import pixel_format, stored_image
+from predecode.images.stored import check_edges, pixel_format, stored_image
 from predecode.injection import reach
 from predecode.planning import Piece, PlannedEpisode, ShardTask, sample_order
 from predecode.probe import check_probe
@@ -289,6 +289,7 @@ def _add_images(
     field, ids = settings.field_of(camera), planned_ids(Path(job.root), planned, camera)
     for frame, picture in pictures:
         image = stored_image(picture, settings, camera, ids)
+        check_edges(image, episode_index, planned.episode.videos[camera].path, camera)
         pixel_xxh3 = xxhash.xxh3_64_intdigest(image.data)
         data = encode_stored(image, settings, camera)
         samples.add_image((episode_index, frame), camera, field, data, pixel_xxh3)

@@ -13,6 +13,7 @@ from predecode.selection import selected_frames
 from predecode.source_check import CheckedEpisode, InputFile
 from predecode.sources.episode import Episode
 from predecode.video.backends import STORING_BACKEND
+from train_shards.bounds import Count
 from train_shards.format import SPLITS
 from train_shards.manifest import FormatVersion, Settings
 
@@ -38,16 +39,16 @@ LOWDIM_EPISODES = 64
 class Piece(msgspec.Struct, frozen=True, array_like=True, order=True):
     """Consecutive frames ``[start, stop)`` of one episode."""
 
-    episode_index: int
-    start: int
-    stop: int
-    num_samples: int
+    episode_index: Count
+    start: Count
+    stop: Count
+    num_samples: Count
 
 
 class ShardTask(msgspec.Struct, frozen=True, kw_only=True):
     """What one shard holds; the unit of work, retry and verification."""
 
-    shard_index: int
+    shard_index: Count
     """Number within its split, over all generations."""
     split: str
     pieces: list[Piece]
@@ -63,9 +64,9 @@ class ShardTask(msgspec.Struct, frozen=True, kw_only=True):
 class LowdimTask(msgspec.Struct, frozen=True, kw_only=True):
     """What one table file holds."""
 
-    table_index: int
+    table_index: Count
     """Number over all generations."""
-    episodes: list[int]
+    episodes: list[Count]
     """``episode_index`` of each record batch."""
     made_for: str | msgspec.UnsetType = msgspec.UNSET
     """As of a shard."""
@@ -77,10 +78,10 @@ class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
     """An episode as planned: what a task needs to decode it."""
 
     episode: Episode
-    num_frames: int
+    num_frames: Count
     split: str
     inputs: list[InputFile]
-    frames: tuple[int, int] | msgspec.UnsetType = msgspec.UNSET
+    frames: tuple[Count, Count] | msgspec.UnsetType = msgspec.UNSET
     """The frames ``[start, stop)`` that are asked for; unset, and then not in the file, for all."""
 
     @property
@@ -107,7 +108,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One generation: what should be made."""
 
     format: FormatVersion
-    generation: int
+    generation: Count
     settings: Settings
     root: str
     """Where the source lay; not part of the digest."""
@@ -123,7 +124,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tables: list[LowdimTask]
     backend: str | msgspec.UnsetType = msgspec.UNSET
     """The decoder that makes the pictures; not in the file where it is PyAV."""
-    replaces: int | msgspec.UnsetType = msgspec.UNSET
+    replaces: Count | msgspec.UnsetType = msgspec.UNSET
     """The generation in whose place this one stands, without episodes that were dropped."""
     digest: str = ""
     """SHA-256 of all of the above but root and environment."""

@@ -6,7 +6,8 @@ from typing import TypeVar
 import msgspec
 
 from predecode.errors import EpisodeFault
-from train_shards.format import receipt_path
+from train_shards.errors import DataError
+from train_shards.format import check_relative_path, receipt_path
 from train_shards.manifest import LowdimEntry, ShardEntry, encode_json
 from train_shards.storage import write_atomic
 
@@ -46,20 +47,26 @@ def read_receipt(
 ) -> Receipt | None:
     """Returns a task's receipt if it is of this plan and its file stands with its size.
 
-    None means that the task is to be run (again): a receipt that cannot be trusted is no receipt.
+    None means that the task is to be run (again): a receipt that cannot be trusted, or whose files
+    would lie outside the output, is no receipt.
     Without ``check_files`` the file is not looked at.
     """
     try:
         receipt = msgspec.json.decode((out / receipt_path(task_name)).read_bytes(), type=kind)
         if receipt.plan_digest != plan_digest:
             return None
+        entry = receipt.entry
+        paths = [entry.path, *([entry.ledger] if isinstance(entry, ShardEntry) else [])]
+        for path in paths:
+            check_relative_path(path, what="path")
         if not check_files:
             return receipt
-        entry = receipt.entry
         if entry.num_bytes and (out / entry.path).stat().st_size != entry.num_bytes:
             return None
         if isinstance(entry, ShardEntry) and not (out / entry.ledger).is_file():
             return None
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (
+        FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DataError
+    ):  # fmt: skip
         return None
     return receipt

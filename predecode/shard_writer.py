@@ -8,13 +8,16 @@ import hashlib
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Self
 
 from predecode.errors import DataError
+from train_shards.format import check_relative_path
 
 __all__ = ["Member", "ShardWriter", "iter_members"]
 
 _MAX_NAME_BYTES = 100
+_SIZE_FIELD = 124
+"""Where a header's size begins. Source: POSIX ustar; GNU marks base 256 by the first bit."""
 
 
 class Member(NamedTuple):
@@ -75,23 +78,48 @@ class ShardWriter:
         self._file.write(data)
 
 
+class _StrictInfo(tarfile.TarInfo):
+    """A header as the writer makes them; tarfile itself acts on others before it shows them.
+
+    Names and headers of GNU and pax are read whole into memory; a negative size, which a number in
+    base 256 may be, makes it go back in the file for ever.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Returns the header in a block.
+
+        Raises:
+            DataError: not of a regular file, or a field that ``ShardWriter`` does not write so.
+        """
+        info = super().frombuf(buf, encoding, errors)
+        if info.type != tarfile.REGTYPE:
+            raise DataError(f"member {info.name!r}: not a regular file")
+        if buf[_SIZE_FIELD] & 0x80 or info.size < 0:
+            raise DataError(f"member {info.name!r}: a size that is not in octal digits")
+        if not info.name.isascii():
+            raise DataError(f"member {info.name!r}: a name that is not ASCII")
+        check_relative_path(info.name, what="member")
+        return info
+
+
 def iter_members(path: Path) -> Iterator[Member]:
     """Yields the members of a tar in order, from its headers.
 
     Raises:
-        DataError: not a tar, damaged, cut, or a member that is not a regular file; after what
-            comes before the damage was yielded.
+        DataError: not a tar, damaged, cut, or a member that is not a regular file with a relative
+            name; after what comes before the damage was yielded.
 
     Cost: one small read a member.
     """
     end = 0
     try:
-        with tarfile.open(path, "r:", format=tarfile.USTAR_FORMAT) as tar:
+        with tarfile.open(path, "r:", tarinfo=_StrictInfo) as tar:
             for info in tar:
-                if not info.isreg():
-                    raise DataError(f"{path.name}, member {info.name!r}: not a regular file")
                 yield Member(info.name, info.offset, info.offset_data, info.size)
                 end = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    except DataError as error:
+        raise DataError(f"{path.name}, {error}") from error
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DataError(f"{path.name}: not a whole tar: {error}") from error
     # tarfile ends quietly at a damaged header and at a cut between members.

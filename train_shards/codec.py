@@ -4,12 +4,10 @@ Pictures are ``(h, w, 3)`` uint8 RGB. Lossless: ``png``, ``raw``, and ``webp`` w
 Depth codes and instance ids are ``(h, w)`` unsigned integers in an ``.npz``, always lossless.
 """
 
-import functools
 import io
 import struct
 import zipfile
 import zlib
-from tokenize import TokenError
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -17,7 +15,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from train_shards.bounds import MAX_EDGE_PX
 from train_shards.errors import DataError
+from train_shards.npy import START_BYTES, header_bytes, read_header
 
 __all__ = [
     "CODECS",
@@ -30,10 +30,8 @@ __all__ = [
 
 CODECS = ("jpeg", "png", "webp", "raw")
 
-_NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER_BYTES = 512  # more than any header of a picture
-_FOREIGN_ERRORS = (TokenError, Image.DecompressionBombError)
-"""What numpy's header parser and Pillow raise beside the usual: of no common base."""
+_WEBP_START_BYTES = 30
 
 _CODES = {"codes": (np.uint16,), "ids": (np.uint16, np.uint32)}
 """Name of the array in an ``.npz`` -> types that it may have."""
@@ -41,8 +39,6 @@ _DEFLATE_LEVELS = {"codes": 3, "ids": 9}
 """Measured on the sample's pictures of 224 / 720 pixels. Depth: level 3 takes 2.6 / 22 ms for
 37 / 240 kB, level 6 twice the time for 38 / 225 kB, level 1 two thirds of it for 39 / 277 kB.
 Ids: level 9 takes 1.0 / 10 ms for 0.6 / 5 kB, level 3 a third of it for 1.6 / 9 kB."""
-_MAX_CODE_BYTES = 1 << 28
-"""More than any camera has; it matters only where the caller knows no size."""
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError)
 """What zipfile raises of damaged bytes beside the usual."""
 
@@ -99,7 +95,8 @@ def decode_image(
         data: what ``encode_image`` returned. A raw picture in writable memory is not copied.
         codec: the codec it was encoded with.
         size: expected ``(h, w)``, checked against the header before any picture memory is taken;
-            None where sizes differ between pictures.
+            None where sizes differ between pictures, which are then at most ``MAX_EDGE_PX`` each
+            way.
 
     Raises:
         DataError: the bytes are not a picture of this codec and size.
@@ -113,10 +110,14 @@ def decode_image(
             return picture
         if codec == "raw":
             return _decode_npy(data, size)
+        if codec == "webp":
+            _check_size(_webp_size(data), size)  # libwebp takes memory for two when it opens one
         with Image.open(io.BytesIO(data), formats=[codec.upper()]) as image:
             _check_size((image.height, image.width), size)
             return np.array(image.convert("RGB"))
-    except (ValueError, TypeError, OSError, SyntaxError, *_FOREIGN_ERRORS) as error:
+    except (
+        ValueError, TypeError, OSError, SyntaxError, Image.DecompressionBombError
+    ) as error:  # fmt: skip
         raise DataError(f"not a readable {codec} picture of {len(data)} bytes: {error}") from error
 
 
@@ -164,9 +165,15 @@ def decode_codes(
             names = archive.namelist()
             if names != [f"{name}.npy"]:
                 raise ValueError(f"expected the array {name!r} alone, got {names[:3]}")
+            # Others take memory by what their own headers say.
+            if archive.infolist()[0].compress_type not in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):
+                raise ValueError("expected it stored or deflated")
             with archive.open(names[0]) as file:
                 return _read_codes(file, name, size)
-    except (ValueError, TypeError, OSError, SyntaxError, TokenError, *_ZIP_ERRORS) as error:
+    except (ValueError, TypeError, OSError, SyntaxError, *_ZIP_ERRORS) as error:
         raise DataError(f"not a readable .npz of {name}, {len(data)} bytes: {error}") from error
 
 
@@ -174,15 +181,13 @@ def _read_codes(
     file: IO[bytes], name: str, size: tuple[int, int] | None
 ) -> NDArray[np.uint16] | NDArray[np.uint32]:
     """The array in an ``.npy`` file, read as far as its header says and no further."""
-    start = file.read(len(_NPY_MAGIC) + 2)
-    length = _npy_header_bytes(start)
-    shape, fortran_order, dtype = _npy_header(start + file.read(min(length, _NPY_HEADER_BYTES)))
-    if dtype not in _CODES[name] or fortran_order or len(shape) != 2:
+    start = file.read(START_BYTES)
+    length = min(header_bytes(start), _NPY_HEADER_BYTES)
+    shape, is_fortran, dtype = read_header(start + file.read(length - START_BYTES))
+    if dtype not in _CODES[name] or is_fortran or len(shape) != 2:
         raise ValueError(f"expected (h, w) of {_types(name)} in C order, got {shape} {dtype}")
     _check_size((shape[0], shape[1]), size)
     expected = shape[0] * shape[1] * dtype.itemsize
-    if expected > _MAX_CODE_BYTES:
-        raise ValueError(f"expected at most {_MAX_CODE_BYTES} bytes of {name}, got {expected}")
     # One byte more than there are, so that the end of the file and with it its CRC is reached.
     pixels = file.read(expected + 1)
     if len(pixels) != expected:
@@ -199,6 +204,29 @@ def _types(name: str) -> str:
 def _check_size(got: tuple[int, int], expected: tuple[int, int] | None) -> None:
     if expected is not None and tuple(got) != tuple(expected):
         raise ValueError(f"expected {expected[0]}x{expected[1]} pixels, got {got[0]}x{got[1]}")
+    if max(got) > MAX_EDGE_PX:
+        raise ValueError(f"expected at most {MAX_EDGE_PX} pixels each way, got {got[0]}x{got[1]}")
+
+
+def _webp_size(data: bytes | memoryview) -> tuple[int, int]:
+    """``(h, w)`` by the first chunk of a WebP file.
+
+    Source: RFC 9649: the canvas of VP8X (24 bits each, less one), the picture of VP8L (14 bits
+    each, less one) or of VP8 (14 bits each).
+    """
+    start = bytes(data[:_WEBP_START_BYTES])
+    if len(start) == _WEBP_START_BYTES and start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        kind = start[12:16]
+        if kind == b"VP8X":
+            width, height = (int.from_bytes(start[i : i + 3], "little") + 1 for i in (24, 27))
+            return height, width
+        if kind == b"VP8L" and start[20] == 0x2F:
+            bits = int.from_bytes(start[21:25], "little")
+            return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+        if kind == b"VP8 " and start[23:26] == b"\x9d\x01\x2a":
+            width, height = (int.from_bytes(start[i : i + 2], "little") & 0x3FFF for i in (26, 28))
+            return height, width
+    raise ValueError("expected a WebP file")
 
 
 def _encode_npy(picture: NDArray[np.unsignedinteger[Any]]) -> bytes:
@@ -210,9 +238,9 @@ def _encode_npy(picture: NDArray[np.unsignedinteger[Any]]) -> bytes:
 
 
 def _decode_npy(data: bytes | memoryview, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    start = len(_NPY_MAGIC) + 2 + _npy_header_bytes(data[: len(_NPY_MAGIC) + 2])
-    shape, fortran_order, dtype = _npy_header(bytes(data[: min(start, _NPY_HEADER_BYTES)]))
-    if dtype != np.uint8 or fortran_order or len(shape) != 3 or shape[2] != 3:
+    start = header_bytes(data[:START_BYTES])
+    shape, is_fortran, dtype = read_header(bytes(data[: min(start, _NPY_HEADER_BYTES)]))
+    if dtype != np.uint8 or is_fortran or len(shape) != 3 or shape[2] != 3:
         raise ValueError(f"expected (h, w, 3) uint8 in C order, got {shape} {dtype}")
     _check_size((shape[0], shape[1]), size)
     if len(data) - start != shape[0] * shape[1] * 3:
@@ -221,22 +249,3 @@ def _decode_npy(data: bytes | memoryview, size: tuple[int, int] | None) -> NDArr
         )
     picture = np.frombuffer(data, np.uint8, offset=start).reshape(shape)
     return picture if picture.flags.writeable else picture.copy()
-
-
-def _npy_header_bytes(start: bytes | memoryview) -> int:
-    """Length of the header's text, from the magic string and the two bytes after it."""
-    if start[: len(_NPY_MAGIC)] != _NPY_MAGIC:
-        raise ValueError("expected an .npy file of version 1.0")
-    return int.from_bytes(start[len(_NPY_MAGIC) :], "little")
-
-
-@functools.lru_cache(maxsize=64)
-def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and dtype. numpy compiles the text of a header, and all of an output are alike.
-
-    Source of the layout: numpy.lib.format; the text's length stands in two bytes after the version.
-    """
-    buffer = io.BytesIO(header)
-    np.lib.format.read_magic(buffer)
-    read: tuple[tuple[int, ...], bool, np.dtype[Any]] = np.lib.format.read_array_header_1_0(buffer)
-    return read

@@ -18,6 +18,7 @@ __all__ = [
     "JSON_FIELD",
     "LEROBOT",
     "MANIFEST_PATH",
+    "MAX_EPISODE_INDEX",
     "MODALITIES",
     "SPLITS",
     "check_name",
@@ -56,6 +57,9 @@ MODALITIES = {"rgb": "", "depth": "_depth", "seg_instance_id": "_seg"}
 
 MANIFEST_PATH = ".predecode/manifest.json"
 DROPPED_PATH = ".predecode/dropped.json"
+
+MAX_EPISODE_INDEX = 10**18 - 1
+"""The largest that a key can name."""
 
 _KEY = re.compile(r"ep(\d{8,18})_f(\d{6,18})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -192,10 +196,12 @@ def check_relative_path(path: str, *, what: str) -> str:
     """Returns ``path`` when it stays inside its root.
 
     Raises:
-        DataError: absolute, empty, with a backslash or NUL, or with a ``..`` part.
+        DataError: absolute, empty, with a backslash, a NUL or half a surrogate pair, or with a
+            ``..`` part.
     """
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+    has_foreign = any(c in "\\\0" or "\ud800" <= c <= "\udfff" for c in path)
+    if not parts or path.startswith("/") or ".." in parts or has_foreign:
         raise DataError(f"{what} {path!r}: expected a relative path without '..'")
     return path
 

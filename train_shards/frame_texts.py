@@ -272,7 +272,7 @@ class FrameTexts:
             )
         try:
             return msgspec.json.decode(Path(path).read_bytes(), type=kind)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"{argument} {path}: not such a table: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:

@@ -45,6 +45,8 @@ _HEADER_BYTES = 128
 _DIGEST_OFFSET = _HEADER_BYTES - 8
 _BLOCK_BYTES = 1 << 16
 _RECORD = struct.Struct("<QIIII")
+_MAX_FRAMES = 1 << 32
+"""Of an episode: ``frame_index`` is of 32 bits."""
 
 LIVE = 1
 """Bit of ``flags``: the episode's samples are served. Masked episodes keep their rows."""
@@ -117,6 +119,9 @@ def write_index(
         ranks_of: gives the positions of frames among the planned frames of an episode, from its
             ``episode_index``.
 
+    Raises:
+        DataError: a ledger names an episode or frame that has no row.
+
     Cost: one pass over the ledgers; the file is mapped, so memory stays that of one ledger.
     """
     dtype = sample_dtype(num_members)
@@ -162,11 +167,19 @@ def _scatter(
 ) -> NDArray[np.int64]:
     """Writes one shard's rows to their places and returns these, in the shard's order."""
     ordinals = np.searchsorted(episodes["episode_index"], rows["episode_index"])
-    positions = episodes["row_start"][ordinals].astype(np.int64)
+    last = max(len(episodes) - 1, 0)
+    known = episodes["episode_index"][np.minimum(ordinals, last)] if len(episodes) else np.zeros(0)
+    if not np.array_equal(known, rows["episode_index"]):
+        raise DataError(f"ledger of shard {shard}: an episode that this index has no rows for")
+    starts = episodes["row_start"][ordinals].astype(np.int64)
+    positions = starts.copy()
     for ordinal in np.unique(ordinals):
         mask = ordinals == ordinal
         episode_index = int(episodes["episode_index"][ordinal])
         positions[mask] += ranks_of(episode_index, rows["frame_index"][mask])
+    ranks = positions - starts
+    if np.any(ranks < 0) or np.any(ranks >= episodes["num_rows"][ordinals].astype(np.int64)):
+        raise DataError(f"ledger of shard {shard}: a frame that its episode has no row for")
     records = np.zeros(len(rows), samples.dtype)
     records["offset_bytes"] = rows["offset_bytes"]
     records["shard"] = shard
@@ -194,7 +207,8 @@ class Index:
         """Opens ``path``.
 
         Raises:
-            DataError: not an index, another size, digest or number of members, a higher version.
+            DataError: not an index, another size, digest or number of members, a higher version,
+                or parts and episodes that do not fit together.
             OSError: cannot be opened.
         """
         self.path = path
@@ -230,9 +244,19 @@ class Index:
         self._block_digests = np.frombuffer(blocks, "<u8")
         self._record_bytes = sample_dtype(num_members).itemsize
         self._members = struct.Struct(f"<{2 * num_members}I")
+        # A digest proves that nothing fell over, not that the writer meant well.
+        num_episode_bytes = num_episodes * EPISODE_DTYPE.itemsize
+        places = (episodes_offset, self._samples_offset, self._storage_offset)
+        expected = _places(num_episode_bytes, self._record_bytes, self.num_samples)
+        if (*places, self._blocks_offset) != expected or self.num_stored > self.num_samples:
+            raise DataError(f"{path}: its parts are not as long as its header says")
+        num_blocks = -(-(self._blocks_offset - _HEADER_BYTES) // _BLOCK_BYTES)
+        if self._block_bytes != _BLOCK_BYTES or len(blocks) != num_blocks * 8:
+            raise DataError(f"{path}: {len(blocks) // 8} block digests, expected {num_blocks}")
         self.episodes: NDArray[np.void] = np.frombuffer(
-            self._read(episodes_offset, num_episodes * EPISODE_DTYPE.itemsize), EPISODE_DTYPE
+            self._read(episodes_offset, num_episode_bytes), EPISODE_DTYPE
         )
+        _check_episodes(self.episodes, self.num_samples, where=str(path))
 
     def location(self, row: int) -> Location:
         """Returns where the sample of ``row`` lies. Cost: one pread of about 56 bytes.
@@ -272,10 +296,17 @@ class Index:
         return starts, list(accumulate(lengths, initial=0))
 
     def storage_rows(self, start: int, stop: int) -> NDArray[np.uint64]:
-        """Returns the rows of the samples ``[start, stop)`` in the order in which they lie."""
+        """Returns the rows of the samples ``[start, stop)`` in the order in which they lie.
+
+        Raises:
+            DataError: a damaged block, or a row that does not exist.
+        """
         stop = min(stop, self.num_stored)
         data = self._read(self._storage_offset + start * 8, max(stop - start, 0) * 8)
-        return np.frombuffer(data, "<u8")
+        rows: NDArray[np.uint64] = np.frombuffer(data, "<u8")
+        if len(rows) and int(rows.max()) >= self.num_samples:
+            raise DataError(f"{self.path}: row {rows.max()} in storage order does not exist")
+        return rows
 
     def check_all_blocks(self) -> None:
         """Checks every block now, whatever was asked for on opening.
@@ -308,6 +339,31 @@ class Index:
         data = os.pread(self._descriptor, stop - start, start)
         if xxhash.xxh3_64_intdigest(data) != int(self._block_digests[block]):
             raise DataError(f"{self.path}: block {block} (bytes {start} to {stop}) is damaged")
+
+
+def _places(num_episode_bytes: int, record_bytes: int, num_samples: int) -> tuple[int, ...]:
+    """Where each part begins, by the numbers of things in it; Python's integers never overflow."""
+    samples_offset = _HEADER_BYTES + num_episode_bytes
+    storage_offset = samples_offset + num_samples * record_bytes
+    return _HEADER_BYTES, samples_offset, storage_offset, storage_offset + num_samples * 8
+
+
+def _check_episodes(episodes: NDArray[np.void], num_samples: int, *, where: str) -> None:
+    """Passes when rows of episodes follow on each other, and no number is more than can be.
+
+    Raises:
+        DataError: they do not.
+    """
+    starts, lengths = episodes["row_start"], episodes["num_rows"]
+    # Each below the number of rows first, so that no sum of two goes over.
+    is_small = bool(np.all(starts <= num_samples) and np.all(lengths <= num_samples))
+    stops = np.concatenate([np.zeros(1, np.uint64), starts + lengths])
+    is_cumulative = bool(np.array_equal(starts, stops[:-1])) and int(stops[-1]) == num_samples
+    is_sorted = bool(np.all(episodes["episode_index"][1:] > episodes["episode_index"][:-1]))
+    is_long = bool(np.any(episodes["num_frames"] > _MAX_FRAMES))
+    has_negative = len(episodes) > 0 and int(episodes["episode_index"][0]) < 0
+    if not (is_small and is_cumulative and is_sorted) or is_long or has_negative:
+        raise DataError(f"{where}: its episodes are not those of {num_samples} rows in order")
 
 
 def stored_range(episode: np.void, stride: int) -> tuple[int, int]:

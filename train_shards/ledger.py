@@ -4,14 +4,14 @@ An ``.npy`` file with one structured row a sample, in the order of the samples i
 """
 
 import io
-from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.errors import DataError
+from train_shards.npy import START_BYTES, header_bytes, read_header
 
-__all__ = ["decode_ledger", "encode_ledger", "ledger_dtype"]
+__all__ = ["check_extents", "decode_ledger", "encode_ledger", "ledger_dtype"]
 
 
 def ledger_dtype(num_members: int, num_images: int) -> np.dtype[np.void]:
@@ -47,14 +47,45 @@ def decode_ledger(
     """Returns the rows of a ledger file.
 
     Raises:
-        DataError: not an ``.npy`` file with one dimension and exactly the expected row type.
+        DataError: not an ``.npy`` file with one dimension, exactly the expected row type, and as
+            many rows as there are bytes of.
     """
     try:
-        rows = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, TypeError, SyntaxError, TokenError) as error:
+        start = header_bytes(data[:START_BYTES])
+        shape, _, dtype = read_header(data[:start])
+    except ValueError as error:
         raise DataError(f"{where}: not a ledger: {error}") from error
     expected = ledger_dtype(num_members, num_images)
-    if rows.dtype != expected or rows.ndim != 1:
-        raise DataError(f"{where}: ledger rows of {rows.dtype}, expected {expected}")
-    result: NDArray[np.void] = rows
-    return result
+    if dtype != expected or len(shape) != 1:
+        raise DataError(f"{where}: ledger rows of {dtype}, expected {expected}")
+    if len(data) - start != shape[0] * expected.itemsize:
+        raise DataError(
+            f"{where}: not a ledger: {len(data) - start} bytes, expected those of {shape[0]} rows"
+        )
+    rows: NDArray[np.void] = np.frombuffer(data, expected, offset=start).copy()
+    return rows
+
+
+def check_extents(rows: NDArray[np.void], num_bytes: int, *, where: str) -> None:
+    """Passes when samples lie one after the other within a shard, and members within samples.
+
+    Args:
+        rows: of a ledger.
+        num_bytes: of its shard.
+        where: the ledger, for the message.
+
+    Raises:
+        DataError: one reaches into the next, or beyond the shard.
+    """
+    starts = rows["offset_bytes"]
+    ends = np.append(starts[1:], np.uint64(num_bytes))
+    # First the order and the last one's place: then no difference below goes under zero.
+    is_ordered = bool(np.all(starts <= ends))
+    members = rows["data_offset_bytes"].astype(np.uint64) + rows["data_bytes"]
+    room = (ends - starts)[:, None]
+    wrong = np.flatnonzero(np.any(members > room, axis=1)) if is_ordered else np.zeros(1, int)
+    if len(wrong):
+        raise DataError(
+            f"{where}: samples lie beyond each other or beyond the shard's {num_bytes} bytes, "
+            f"first in row {wrong[0]}"
+        )

@@ -94,11 +94,13 @@ class LowdimTables:
             path = self._path_of(table)
             try:
                 record_batch = self._file(table).get_batch(batch)
-            except (pa.ArrowException, OSError, ValueError) as error:
+                # Offsets of texts are read by whoever reads these: they must lie in the file.
+                record_batch.validate(full=True)
+                views = column_views(record_batch)
+            except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
                 raise DataError(
                     f"{path}: not an Arrow table file: batch {batch}: {error}"
                 ) from error
-            views = column_views(record_batch)
             self._batches[table, batch] = views
             if len(self._batches) > _CACHED_BATCHES:
                 self._batches.popitem(last=False)

@@ -6,10 +6,12 @@ a major version, wrong types are refused with the path of the field.
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from train_shards.b1k_state import LAYOUT_2025
+from train_shards.bounds import MAX_EDGE_PX, Count, Hex, Int64, Positive
 from train_shards.codec import is_lossless
 from train_shards.depth import DepthScale, check_scale
 from train_shards.errors import DataError, UserError
@@ -40,6 +42,7 @@ __all__ = [
     "Settings",
     "ShardEntry",
     "Totals",
+    "check_settings",
     "decode_manifest",
     "encode_json",
     "load_manifest",
@@ -63,15 +66,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``native`` or ``<width>x<height>`` of every stored picture, in pixels."""
     codec: str
     """Of RGB images: one of ``train_shards.codec.CODECS``."""
-    quality: int | None
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] | None
     """1 to 100; None for a lossless codec."""
     subsampling: str
     """JPEG chroma subsampling: ``420``, ``422`` or ``444``."""
-    stride: int
+    stride: Positive
     """Every frame whose index is a multiple of ``stride`` is stored."""
     layout: str
     """``mixed`` or ``episode``."""
-    shard_size: int
+    shard_size: Positive
     """Most samples in a shard."""
     val_episodes: str
     """The held-out episodes as asked for, ``""`` for none."""
@@ -146,8 +149,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class FormatVersion(msgspec.Struct, frozen=True):
     """Version of the on-disk format."""
 
-    major: int = FORMAT_MAJOR
-    minor: int = FORMAT_MINOR
+    major: Count = FORMAT_MAJOR
+    minor: Count = FORMAT_MINOR
 
 
 class ShardEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,13 +158,13 @@ class ShardEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     split: str
-    num_samples: int
-    num_bytes: int
-    sha256: str
-    md5: str
+    num_samples: Count
+    num_bytes: Count
+    sha256: Hex
+    md5: Hex
     """For wids, which checks by it."""
     ledger: str
-    ledger_sha256: str
+    ledger_sha256: Hex
 
     @property
     def name(self) -> str:
@@ -173,9 +176,9 @@ class LowdimEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One published table file; a record batch an episode."""
 
     path: str
-    num_bytes: int
-    sha256: str
-    episodes: list[int]
+    num_bytes: Count
+    sha256: Hex
+    episodes: list[Count]
     """``episode_index`` of each record batch."""
 
 
@@ -183,16 +186,16 @@ class IndexEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One generation's index of one split."""
 
     path: str
-    num_bytes: int
-    header_xxh3: str
-    num_samples: int
-    num_live: int
+    num_bytes: Count
+    header_xxh3: Hex
+    num_samples: Count
+    num_live: Count
 
 
 class GenerationEntry(msgspec.Struct, frozen=True, kw_only=True):
     """What one plan added to the output; never changed afterwards."""
 
-    generation: int
+    generation: Count
     plan: str
     plan_digest: str
     probe: str
@@ -209,30 +212,30 @@ class GenerationEntry(msgspec.Struct, frozen=True, kw_only=True):
 class MissingEpisode(msgspec.Struct, frozen=True, kw_only=True):
     """An episode that was asked for and is not there; the reason stands in ``quarantine.jsonl``."""
 
-    episode_index: int
-    task_index: int
-    ranges: list[tuple[int, int]]
+    episode_index: Count
+    task_index: Int64
+    ranges: list[tuple[Count, Count]]
     """Missing frames, ``[start, stop)``; empty where not even the length is known."""
 
 
 class DroppedEpisode(msgspec.Struct, frozen=True, order=True):
     """An episode that the operator has taken out: never served, never decoded again."""
 
-    episode_index: int
-    task_index: int
+    episode_index: Count
+    task_index: Int64
     """Keeps its place among its task's episodes, so that those of the others stay as they are."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over all generations; samples and episodes count live ones only."""
 
-    num_samples: int
-    num_images: int
-    num_episodes: int
-    num_shards: int
-    num_shard_bytes: int
-    num_lowdim_bytes: int
-    num_quarantined: int
+    num_samples: Count
+    num_images: Count
+    num_episodes: Count
+    num_shards: Count
+    num_shard_bytes: Count
+    num_lowdim_bytes: Count
+    num_quarantined: Count
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -244,11 +247,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     complete: bool
     """False while an episode that was asked for is missing."""
     totals: Totals
-    fps: tuple[int, int] | None
+    fps: tuple[Positive, Positive] | None
     """Numerator and denominator of the frames' rate; None where every video has its own times."""
-    tasks: dict[int, str]
+    tasks: dict[Int64, str]
     """``task_index`` -> sentence."""
-    task_names: dict[str, int]
+    task_names: dict[str, Int64]
     """Short name -> ``task_index``, where the source has such names."""
     generations: list[GenerationEntry]
     """In the order of positions: one that replaces another stands in its place."""
@@ -271,8 +274,9 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
     """Returns the manifest in ``data``.
 
     Raises:
-        DataError: not JSON, a field missing or of the wrong type, a higher major version, a name
-            that is not allowed, or a path that leaves the output.
+        DataError: not JSON, a field missing or of the wrong type, a number that nothing has, a
+            higher major version, a name that is not allowed, a path that leaves the output, or a
+            file without digest.
     """
     try:
         # The version first: a later major may have changed every other field.
@@ -280,18 +284,12 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{where}: not a manifest of predecode: {error}") from error
-    settings = manifest.settings
-    if settings.codec not in IMAGE_EXTENSIONS:
-        raise DataError(
-            f"{where}: codec {settings.codec!r}: expected one of {list(IMAGE_EXTENSIONS)}"
-        )
-    if settings.size != "native" and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", settings.size):
-        raise DataError(f"{where}: size {settings.size!r}: expected 'native' or <width>x<height>")
-    check_name(manifest.settings.name, what=f"{where}: name")
-    for camera in manifest.settings.cameras:
-        check_name(camera, what=f"{where}: camera")
-    _check_modalities(settings, where)
+    check_settings(manifest.settings, where=where)
     for generation in manifest.generations:
+        if "" in _digests(generation):
+            raise DataError(
+                f"{where}: generation {generation.generation} has a file without digest"
+            )
         paths = [generation.plan]
         paths += [path for shard in generation.shards for path in (shard.path, shard.ledger)]
         paths += [table.path for table in generation.lowdim]
@@ -299,6 +297,43 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
         for path in paths:
             check_relative_path(path, what=f"{where}: path")
     return manifest
+
+
+def _digests(generation: GenerationEntry) -> list[str]:
+    """What names the content of each file."""
+    return [
+        *(shard.sha256 for shard in generation.shards),
+        *(table.sha256 for table in generation.lowdim),
+        *(index.header_xxh3 for index in generation.indexes.values()),
+    ]
+
+
+def check_settings(settings: Settings, *, where: str) -> None:
+    """Passes when settings that were read from a file can be those of an output.
+
+    Raises:
+        DataError: an unknown codec, a size that is none or beyond ``MAX_EDGE_PX``, a name that is
+            no file name, or an image that cannot be understood.
+    """
+    if settings.codec not in IMAGE_EXTENSIONS:
+        raise DataError(
+            f"{where}: codec {settings.codec!r}: expected one of {list(IMAGE_EXTENSIONS)}"
+        )
+    if settings.size != "native" and not _is_size(settings.size):
+        raise DataError(
+            f"{where}: size {settings.size!r}: expected 'native' or <width>x<height>, each 1 to "
+            f"{MAX_EDGE_PX}"
+        )
+    check_name(settings.name, what=f"{where}: name")
+    for camera in settings.cameras:
+        check_name(camera, what=f"{where}: camera")
+    _check_modalities(settings, where)
+
+
+def _is_size(size: str) -> bool:
+    if re.fullmatch("[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", size) is None:
+        return False
+    return all(int(edge) <= MAX_EDGE_PX for edge in size.split("x"))
 
 
 def _check_modalities(settings: Settings, where: str) -> None:

@@ -107,7 +107,7 @@ class MetadataFiles:
     def _decoded(self, path: str, data: bytes, kind: type[_T]) -> _T:
         try:
             return msgspec.json.decode(data, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"{self.root}/{path}: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:

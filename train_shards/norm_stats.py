@@ -287,7 +287,7 @@ def _stats_rows(path: Path) -> dict[int, dict[str, Any]]:
         raise UserError(
             f"{path}: not found; this source has no statistics of episodes. Use method=corpus."
         ) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise DataError(f"{path}: expected a JSON object a line: {error!r}") from error
 
 

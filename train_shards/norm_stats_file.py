@@ -59,7 +59,7 @@ def read_norm_stats(path: Path) -> dict[str, NormStats]:
             key: NormStats(*(_cut(stats[key][name], dim) for name in NormStats._fields))
             for key, dim in (("state", POLICY_STATE_DIM), ("actions", ACTION_DIM))
         }
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"norm_stats={path}: not openpi's {FILE_NAME} for this robot: {error!r}. "
             "Make one with 'python -m train_shards.norm_stats shards=DIR'."

@@ -11,10 +11,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from train_shards.bounds import MAX_MEMBER_BYTES
 from train_shards.errors import DataError, UserError
 from train_shards.format import SPLITS, format_key
 from train_shards.index import Index, row_of_position, stored_range
-from train_shards.ledger import decode_ledger
+from train_shards.ledger import check_extents, decode_ledger
 from train_shards.lowdim import LowdimTables
 from train_shards.manifest import GenerationEntry, Manifest, ShardEntry, load_manifest
 from train_shards.node_cache import Cache
@@ -264,9 +265,15 @@ class ShardReader:
         """
         tables = self._tables[place.generation]
         try:
-            return tables.columns(place.lowdim_table, place.lowdim_batch)
+            columns = tables.columns(place.lowdim_table, place.lowdim_batch)
+            if wrong := [name for name, rows in columns.items() if len(rows) != place.num_frames]:
+                raise DataError(
+                    f"column {wrong[0]!r}: {len(columns[wrong[0]])} rows, the episode has "
+                    f"{place.num_frames} frames"
+                )
         except DataError as error:
             raise DataError(f"{self.where(place)}: low-dimensional row: {error}") from error
+        return columns
 
     def where(self, place: Place) -> str:
         """Returns shard and key, for messages."""
@@ -318,6 +325,14 @@ class ShardReader:
             raise DataError(
                 f"{index.path}: row {row} names shard {location.shard} and episode "
                 f"{location.episode}, which do not exist: the index is damaged."
+            )
+        num_bytes = self._shards[generation][location.shard].num_bytes
+        stop = max((start + length for start, length in location.members), default=0)
+        largest = max((length for _, length in location.members), default=0)
+        if location.offset_bytes + stop > num_bytes or largest > MAX_MEMBER_BYTES:
+            raise DataError(
+                f"{index.path}: row {row} names bytes to {location.offset_bytes + stop} of a shard "
+                f"of {num_bytes}, a member of {largest}: the index is damaged."
             )
         episode = index.episodes[location.episode]
         return Place(
@@ -375,6 +390,7 @@ class ShardReader:
             data = self._storage.read_file(entry.ledger)
             num_images = len(self.settings.cameras)
             rows = decode_ledger(data, len(self.fields), num_images, where=entry.ledger)
+            check_extents(rows, entry.num_bytes, where=entry.ledger)
             self._ledgers[key] = rows
             if len(self._ledgers) > _LEDGERS:
                 self._ledgers.popitem(last=False)
@@ -415,6 +431,8 @@ def _shard_file(shard: ShardEntry) -> StoredFile:
 
 def _table_paths(storage: Storage, generation: GenerationEntry) -> Callable[[int], Path]:
     def path(table: int) -> Path:
+        if table >= len(generation.lowdim):
+            raise DataError(f"table {table} of {len(generation.lowdim)}: the index is damaged.")
         entry = generation.lowdim[table]
         return storage.local_file(
             StoredFile(entry.path, entry.num_bytes, entry.sha256, _check_sha256(entry.sha256))

@@ -7,12 +7,14 @@ from typing import Any
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from predecode.errors import episode_error
 from predecode.images.resize import nearest_with_pad, resize_with_pad
 from predecode.images.segmentation import IdLookup
+from train_shards.bounds import MAX_EDGE_PX
 from train_shards.images import StoredImage
 from train_shards.manifest import Settings
 
-__all__ = ["pixel_format", "stored_image"]
+__all__ = ["check_edges", "pixel_format", "stored_image"]
 
 
 def pixel_format(settings: Settings, image: str) -> str:
@@ -42,6 +44,20 @@ def stored_image(
     if ids is None:
         return nearest_with_pad(picture, size)
     return nearest_with_pad(picture, size, _id_lookup(tuple(ids)).lookup)
+
+
+def check_edges(image: StoredImage, episode_index: int, path: str, camera: str) -> None:
+    """Passes when an image is not larger than readers take it.
+
+    Raises:
+        EpisodeError: it is.
+    """
+    height, width = image.shape[:2]
+    if max(height, width) > MAX_EDGE_PX:
+        raise episode_error(
+            episode_index, path, "picture too large to be stored",
+            f"at most {MAX_EDGE_PX} pixels each way", f"{width}x{height}", camera,
+        )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=16)

@@ -26,7 +26,9 @@ def read_ids(root: Path, episode: Episode, camera: str, ids: IdList) -> list[int
     try:
         found = msgspec.json.decode((root / ids.path).read_bytes())[ids.key]
         return msgspec.convert(found, _Ids)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (
+        OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError
+    ) as error:  # fmt: skip
         raise episode_error(
             episode.episode_index, ids.path, f"no list {ids.key!r}", "ids", repr(error), camera
         ) from error

@@ -47,7 +47,9 @@ def read_instances(root: Path, episode: Episode) -> Instances:
             for image, span in episode.videos.items()
             if span.ids is not msgspec.UNSET
         }
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (
+        OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError
+    ) as error:  # fmt: skip
         raise episode_error(
             episode.episode_index, path, f"no instances under {_MAPPING!r}", "names", repr(error)
         ) from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from predecode.sources.episode import Episode
 from train_shards.errors import DataError, UserError
+from train_shards.format import MAX_EPISODE_INDEX
 
 __all__ = [
     "check_content",
@@ -19,6 +20,8 @@ __all__ = [
     "text_files",
     "understanding",
 ]
+
+_MAX_FPS = 1_000_000
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: not found. --root must be the folder that holds meta/, data/ and videos/."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a JSON object")
@@ -58,7 +61,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def _row(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row: dict[str, Any] = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON lines: line {number}: {error}") from error
     return row
 
@@ -105,11 +108,11 @@ def frame_rate(info: dict[str, Any]) -> Fraction:
     """Returns info.json's ``fps``, a float, as the fraction that it stands for.
 
     Raises:
-        ValueError: not above 0.
+        ValueError: not above 0, or more than a camera has.
     """
     fps = Fraction(info["fps"]).limit_denominator(1001)
-    if fps <= 0:
-        raise ValueError(f"fps {info['fps']}, expected more than 0")
+    if not 0 < fps <= _MAX_FPS:
+        raise ValueError(f"fps {info['fps']}, expected more than 0 and at most {_MAX_FPS}")
     return fps
 
 
@@ -129,7 +132,7 @@ def template_of(info: Mapping[str, Any], name: str) -> str:
 def check_content(
     root: Path, cameras: Collection[str], episodes: Sequence[Episode], where: str
 ) -> None:
-    """Passes when there is something to decode, and each episode's id is its own.
+    """Passes when there is something to decode, and each episode's id is its own and a key's.
 
     Raises:
         UserError: there is not.
@@ -140,6 +143,11 @@ def check_content(
             "expected at least one of each."
         )
     ids = sorted(episode.episode_index for episode in episodes)
+    if not 0 <= ids[0] <= ids[-1] <= MAX_EPISODE_INDEX:
+        raise UserError(
+            f"{root}/{where}: episode ids from {ids[0]} to {ids[-1]}, expected 0 to "
+            f"{MAX_EPISODE_INDEX}."
+        )
     if duplicates := [str(i) for i, before in zip(ids[1:], ids, strict=False) if i == before]:
         raise UserError(
             f"{root}/{where}: {len(duplicates)} episode ids stand twice: "

@@ -127,7 +127,7 @@ def check_others(
             try:
                 num_samples = msgspec.json.decode(data, type=_EpisodeMetadata).num_samples
                 got = "" if num_samples == episode.num_frames else f"num_samples {num_samples}"
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 got = str(error)
             if got:
                 remark = note(kind="episode-metadata", expected=expected, got=got, is_fault=False)
@@ -148,7 +148,7 @@ def check_annotation_file(
     """
     try:
         value = msgspec.json.decode(file.read_bytes())
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         note = noting(path, episode)
         return [note(kind="annotation-unreadable", expected="JSON", got=str(error))]
     return check_annotation(value, path, episode, task_names)

@@ -26,7 +26,7 @@ from predecode.verification.pictures import (
 )
 from predecode.verification.report import MOST_FINDINGS, Finding, capped
 from train_shards.format import format_key
-from train_shards.ledger import decode_ledger
+from train_shards.ledger import check_extents, decode_ledger
 from train_shards.storage import sha256_of_file
 
 __all__ = ["ShardVerdict", "verify_shard"]
@@ -89,9 +89,14 @@ def _check_ledger(shard: VerifiedShard) -> NDArray[np.void] | None:
     if digest != entry.ledger_sha256:
         shard.found("ledger", "", f"SHA-256 {entry.ledger_sha256}", digest)
         return None
-    rows = decode_ledger(
-        path.read_bytes(), len(settings.fields), len(settings.cameras), where=entry.ledger
-    )
+    try:
+        rows = decode_ledger(
+            path.read_bytes(), len(settings.fields), len(settings.cameras), where=entry.ledger
+        )
+        check_extents(rows, entry.num_bytes, where=entry.ledger)
+    except DataError as error:
+        shard.found("ledger", "", "places of members in the shard", error)
+        return None
     listed = list(zip(rows["episode_index"].tolist(), rows["frame_index"].tolist(), strict=True))
     for sample in sorted(set(shard.order) - set(listed))[:MOST_FINDINGS]:
         shard.found("keys", format_key(*sample), "in the shard, as planned", "not in its ledger")

@@ -19,7 +19,7 @@ PREDECODE = [
     "survey.videos", "survey.findings",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
     "online", "canary", "open_episodes", "reproduce", "job", "standing_output", "dropping",
-    "cutting", "replanning", "metadata_copies", "output", "manifest", "dropped",
+    "cutting", "replanning", "metadata_copies", "output", "stored_plan", "manifest", "dropped",
     "isolation", "task_process", "tasks",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels", "source_check",
     "frame_times",
@@ -41,7 +41,7 @@ PREDECODE = [
     "video.pyav", "video.image_column", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
     "images.stored", "images.segmentation", "images.resize",
-    "shard_writer", "cluster", "progress", "lock", "child", "injection", "parquet_footer",
+    "shard_writer", "cluster", "progress", "lock", "links", "child", "injection", "parquet_footer",
     "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
@@ -53,8 +53,8 @@ TRAIN_SHARDS = [
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "joined", "dataset", "items", "images", "instances", "episode_names", "metadata_files",
     "prompts", "phrases", "reader", "selection", "windows", "lowdim", "index", "ledger", "manifest",
-    "remote_storage", "node_cache", "storage", "codec", "depth", "permutation", "format",
-    "b1k_state", "errors",
+    "remote_storage", "node_cache", "storage", "codec", "npy", "depth", "permutation", "format",
+    "b1k_state", "bounds", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]

@@ -311,10 +311,11 @@ def test_a_flip_anywhere_in_the_body_is_found(small: Path) -> None:
         damaged = bytearray(whole)
         damaged[position] ^= 0x10
         small.write_bytes(damaged)
-        index = Index(small, NUM_MEMBERS)
-        with pytest.raises(DataError, match=r"train.idx: block 0 \(bytes 128 to 520\) is damaged"):
-            index.check_all_blocks()
-        index.close()
+        with pytest.raises(
+            DataError,
+            match=r"idx: (block 0 \(bytes 128 to 520\) is damaged|its episodes are not those)",
+        ):
+            Index(small, NUM_MEMBERS).check_all_blocks()
         with pytest.raises(DataError, match="block 0 .* is damaged"):
             Index(small, NUM_MEMBERS, check_blocks=True)  # the episodes stand in block 0
 

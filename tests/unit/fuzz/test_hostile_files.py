@@ -1,0 +1,388 @@
+"""Files made to harm: bombs, places beyond, links, names; each is refused by what it is."""
+
+import io
+import itertools
+import os
+import re
+import struct
+import subprocess
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from predecode.links import refuse_links_outside
+from predecode.lock import OutputLock
+from predecode.receipts import ShardReceipt, read_receipt, write_receipt
+from predecode.shard_writer import iter_members
+from predecode.sources.metadata import frame_rate, read_json
+from predecode.stored_plan import decode_plan
+from tests.support.hostile import picture, plan_of
+from tests.support.mutations import seal_index
+from tests.support.stored import tiny_output
+from train_shards.codec import decode_codes, decode_image, encode_image
+from train_shards.dataset import ShardDataset
+from train_shards.errors import DataError, UserError
+from train_shards.index import Index
+from train_shards.ledger import check_extents, decode_ledger, encode_ledger, ledger_dtype
+from train_shards.lowdim import LowdimTables, write_lowdim
+from train_shards.manifest import decode_manifest, encode_json
+from train_shards.metadata_files import MetadataFiles
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    crc = zlib.crc32(kind + data)
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+
+def png(width: int, height: int, *chunks: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    rows = zlib.compress(bytes((3 * width + 1) * min(height, 100)))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", rows) + IEND
+
+
+IEND = chunk(b"IEND", b"")
+ZEROS = zlib.compress(bytes(300_000_000), 9)
+TEXT = chunk(b"zTXt", b"a\0\0" + ZEROS)
+PROFILE = chunk(b"iCCP", b"a\0\0" + ZEROS)
+
+
+def webp(kind: bytes, content: bytes) -> bytes:
+    body = b"WEBP" + kind + struct.pack("<I", len(content)) + content + bytes(20)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def webp_extended(width: int, height: int) -> bytes:
+    sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return webp(b"VP8X", bytes(4) + sizes)
+
+
+def webp_lossless(width: int, height: int) -> bytes:
+    bits = (width - 1) | (height - 1) << 14
+    return webp(b"VP8L", b"\x2f" + struct.pack("<I", bits))
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A small picture whose frame header tells of a large one. Source: ITU T.81, B.2.2."""
+    data = bytearray(encode_image(picture(), "jpeg", 90, "420"))
+    place = data.index(b"\xff\xc0") + 5
+    data[place : place + 4] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+def npy(shape: tuple[int, ...], descr: object) -> bytes:
+    text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+def npz(method: int, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("codes.npy", content)
+    return buffer.getvalue()
+
+
+LEDGER_ROW = [
+    ("episode_index", "<i8"), ("frame_index", "<u4"), ("offset_bytes", "<u8"),
+    ("data_offset_bytes", "<u4", (3,)), ("data_bytes", "<u4", (3,)), ("member_xxh3", "<u8", (3,)),
+    ("pixel_xxh3", "<u8", (2,)),
+]  # fmt: skip
+
+
+def _index(path: Path, place: int, packed: bytes) -> None:
+    """A sealed index with other bytes at ``place``."""
+    tiny_output(path.parent / "out")
+    (made,) = (path.parent / "out/.predecode/index").glob("*.idx")
+    data = bytearray(made.read_bytes())
+    data[place : place + len(packed)] = packed
+    path.write_bytes(seal_index(bytes(data)))
+
+
+BOMBS: dict[str, tuple[Callable[[], object], str]] = {
+    "png, given size": (lambda: decode_image(png(20_000, 4), "png", (4, 5)), "expected 4x5"),
+    "png, native": (lambda: decode_image(png(20_000, 4), "png", None), "at most 8192 pixels"),
+    "png, text": (lambda: decode_image(png(5, 4, TEXT), "png", (4, 5)), "too large"),
+    "png, profile": (lambda: decode_image(png(5, 4, PROFILE), "png", (4, 5)), "too large"),
+    "webp, canvas": (
+        lambda: decode_image(webp_extended(16_383, 16_383), "webp", None), "at most 8192 pixels",
+    ),
+    "webp, lossless": (
+        lambda: decode_image(webp_lossless(16_383, 16_383), "webp", (4, 5)), "expected 4x5 pixels",
+    ),
+    "jpeg, given size": (lambda: decode_image(jpeg(65_000, 65_000), "jpeg", (4, 5)), "expected 4"),
+    "jpeg, native": (lambda: decode_image(jpeg(65_000, 65_000), "jpeg", None), "at most 8192"),
+    "npy": (lambda: decode_image(npy((2**20, 2**20, 3), "|u1"), "raw", None), "at most 8192"),
+    "npy, nested": (lambda: decode_image(npy((1,), "-" * 400), "raw", None), "not a"),
+    "npz": (
+        lambda: decode_codes(npz(zipfile.ZIP_STORED, npy((2**20, 2**20), "<u2")), "codes", None),
+        "at most 8192",
+    ),
+    "npz, lzma": (
+        lambda: decode_codes(npz(zipfile.ZIP_LZMA, npy((4, 5), "<u2")), "codes", (4, 5)),
+        "expected it stored or deflated",
+    ),
+    "ledger": (lambda: decode_ledger(npy((10**12,), LEDGER_ROW), 3, 2, where="l"), "0 bytes, exp"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_by_its_header(name: str) -> None:
+    act, message = BOMBS[name]
+    with pytest.raises(DataError, match=message):
+        act()
+
+
+LIMITED = """
+import resource, sys
+import tests.unit.fuzz.test_hostile_files as bombs
+from train_shards.errors import DataError
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20),) * 2)
+refused = 0
+for name, (act, _) in bombs.BOMBS.items():
+    try:
+        act()
+    except DataError:
+        refused += 1
+try:
+    bytes(400 << 20)
+except MemoryError:
+    print("refused", refused)
+"""
+
+
+def test_all_bombs_together_fit_in_256_mb() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["refused", str(len(BOMBS))], done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("place", "packed", "message"),
+    [
+        (16, struct.pack("<I", 2**32 - 1), "parts are not as long"),  # episodes: 240 GB
+        (24, struct.pack("<Q", 2**60), "parts are not as long"),
+        (32, struct.pack("<Q", 2**60), "parts are not as long"),
+        (20, struct.pack("<I", 0), "block digests, expected"),
+        (128, struct.pack("<q", -5), "its episodes are not those of"),
+        (128 + 24, struct.pack("<Q", 2**64 - 1), "its episodes are not those of"),
+        (128 + 32, struct.pack("<Q", 2**62), "its episodes are not those of"),
+    ],
+)
+def test_a_sealed_index_with_impossible_numbers_is_refused(
+    place: int, packed: bytes, message: str, tmp_path: Path
+) -> None:
+    _index(tmp_path / "x.idx", place, packed)
+    with pytest.raises(DataError, match=message):
+        Index(tmp_path / "x.idx", 3)
+
+
+def test_a_sealed_index_that_names_bytes_beyond_the_shard_is_refused(tmp_path: Path) -> None:
+    manifest = tiny_output(tmp_path / "out")
+    entry = manifest.generations[0].indexes["train"]
+    path = tmp_path / "out" / entry.path
+    data = bytearray(path.read_bytes())
+    (samples_offset,) = struct.unpack_from("<Q", data, 48)
+    struct.pack_into("<Q", data, samples_offset, 2**50)  # offset_bytes of the first row
+    path.write_bytes(seal_index(bytes(data)))
+    digest = f"{struct.unpack_from('<Q', path.read_bytes(), 120)[0]:016x}"
+    manifest.generations[0].indexes["train"] = msgspec.structs.replace(entry, header_xxh3=digest)
+    (tmp_path / "out/.predecode/manifest.json").write_bytes(encode_json(manifest))
+    with pytest.raises(DataError, match=r"row 0 names bytes to .* of a shard of 20480"):
+        ShardDataset(tmp_path / "out")[0]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "sizes"),
+    [((0, 1000), (600, 100)), ((2048, 0), (100, 100)), ((0, 19_000), (100, 2000)),
+     ((0, 2**63), (1, 1))],
+)  # fmt: skip
+def test_samples_of_a_ledger_beyond_each_other_or_the_shard_are_refused(
+    offsets: tuple[int, int], sizes: tuple[int, int]
+) -> None:
+    rows = np.zeros(2, ledger_dtype(1, 1))
+    rows["offset_bytes"], rows["data_offset_bytes"] = offsets, 512
+    rows["data_bytes"] = np.array(sizes)[:, None]
+    read = decode_ledger(encode_ledger(rows), 1, 1, where="l")
+    with pytest.raises(DataError, match="l: samples lie beyond each other or beyond the shard"):
+        check_extents(read, 20_480, where="l")
+
+
+def tar_of(info: tarfile.TarInfo, kind: int = tarfile.USTAR_FORMAT, content: bytes = b"") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
+        tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def header(name: str, **fields: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+def negative_size() -> bytes:
+    """A header in base 256 that leads back to itself: 1024 bytes before its own end."""
+    data = bytearray(tar_of(header("a")))
+    data[124:136] = b"\xff" * 10 + struct.pack(">h", -512)
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    return bytes(data)
+
+
+LONG = "x" * 200
+TARS = {
+    "absolute": (tar_of(header("/etc/passwd")), "expected a relative path"),
+    "parent": (tar_of(header("a/../../b")), "expected a relative path"),
+    "backslash": (tar_of(header("..\\b")), "expected a relative path"),
+    "link": (tar_of(header("a", type=tarfile.SYMTYPE, linkname="/etc")), "not a regular file"),
+    "hard link": (tar_of(header("a", type=tarfile.LNKTYPE, linkname="b")), "not a regular file"),
+    "device": (tar_of(header("a", type=tarfile.CHRTYPE)), "not a regular file"),
+    "pipe": (tar_of(header("a", type=tarfile.FIFOTYPE)), "not a regular file"),
+    "folder": (tar_of(header("a", type=tarfile.DIRTYPE)), "not a regular file"),
+    "sparse": (tar_of(header("a", type=tarfile.GNUTYPE_SPARSE)), "not a regular file"),
+    "long name": (tar_of(header(LONG), tarfile.GNU_FORMAT), "not a regular file"),
+    "pax": (tar_of(header(LONG), tarfile.PAX_FORMAT), "not a regular file"),
+    "large": (tar_of(header("a"), tarfile.GNU_FORMAT)[:124] + b"\x80" + bytes(11), "not a whole"),
+    "negative": (negative_size(), "a size that is not in octal digits"),
+    "letters": (tar_of(header("\u00e9"), tarfile.GNU_FORMAT), "not ASCII"),
+}
+
+
+@pytest.mark.parametrize("name", TARS)
+def test_a_tar_of_other_members_than_plain_files_is_refused(name: str, tmp_path: Path) -> None:
+    data, message = TARS[name]
+    (tmp_path / "t.tar").write_bytes(data)
+    with pytest.raises(DataError, match=f"t.tar.*{message}"):
+        list(itertools.islice(iter_members(tmp_path / "t.tar"), 100))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"num_bytes": [0-9]+', '"num_bytes": -1'),
+        ('"num_samples": [0-9]+', '"num_samples": 1' + "0" * 30),
+        ('"generation": 0', '"generation": 9223372036854775808'),
+        ('"stride": 1', '"stride": 0'),
+        ('"fps": .\n  30,\n  1', '"fps": [\n  30,\n  0'),
+        ('"header_xxh3": "', '"header_xxh3": "../../'),
+        ('"sha256": "', '"sha256": "/'),
+        ('"num_live": [0-9]+', '"num_live": NaN'),
+        ('"path": "data/train/', '"path": "data\\\\..\\\\'),
+        ('"path": "data/train/', '"path": "\\u0000'),
+        ('"size": "[0-9x]+"', '"size": "8193x1"'),
+        ('"size": "[0-9x]+"', '"size": "' + "9" * 5000 + 'x1"'),
+        ('"size": "[0-9x]+"', '"size": "\u0661x\u0661"'),
+        ('"quality": null', '"quality": 101'),
+    ],
+)
+def test_a_manifest_with_impossible_values_is_refused(old: str, new: str, tmp_path: Path) -> None:
+    text = encode_json(tiny_output(tmp_path / "out")).decode()
+    assert re.search(old, text)
+    with pytest.raises(DataError, match="m: "):
+        decode_manifest(re.sub(old, lambda _: new, text, count=1).encode(), where="m")
+
+
+def test_a_manifest_of_thousands_of_generations_is_read(tmp_path: Path) -> None:
+    manifest = tiny_output(tmp_path / "out")
+    many = msgspec.structs.replace(manifest, generations=manifest.generations * 5000)
+    assert len(decode_manifest(encode_json(many), where="m").generations) == 5000
+
+
+@pytest.mark.parametrize("path", ["../x.tar", "/etc/passwd", "a\\\\b", ""])
+def test_a_receipt_of_a_file_outside_is_none(path: str, tmp_path: Path) -> None:
+    entry = tiny_output(tmp_path).generations[0].shards[0]
+    for changed in ({"path": path}, {"ledger": path}):
+        bad = msgspec.structs.replace(entry, **changed)
+        write_receipt(tmp_path, "t", ShardReceipt(plan_digest="aa", entry=bad, faults=[]))
+        for check_files in (True, False):
+            found = read_receipt(tmp_path, "t", "aa", ShardReceipt, check_files=check_files)
+            assert found is None
+
+
+def test_texts_of_a_table_that_lie_beyond_it_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    with path.open("wb") as file:
+        write_lowdim(file, [pa.table({"text": ["alpha", "beta", "gamma"]})])
+    tables = LowdimTables(lambda _: path)
+    assert tables.columns(0, 0)["text"].to_pylist() == ["alpha", "beta", "gamma"]
+    data = path.read_bytes()
+    offsets = struct.pack("<4i", 0, 5, 9, 14)
+    assert data.count(offsets) == 1
+    path.write_bytes(data.replace(offsets, struct.pack("<4i", 0, 5, 2**30, 2**30 + 5)))
+    with pytest.raises(DataError, match="t.arrow: not an Arrow table file: batch 0: "):
+        LowdimTables(lambda _: path).columns(0, 0)
+    with pytest.raises(DataError, match="t.arrow: not an Arrow table file: batch 4294967295"):
+        LowdimTables(lambda _: path).columns(0, 2**32 - 1)
+
+
+DEEP = b'{"a":' * 50_000
+
+
+@pytest.mark.parametrize("text", [b"[" * 200_000, DEEP, b'{"x": ' + b"[" * 200_000, b"\xff\xfe"])
+def test_deep_or_foreign_json_is_refused_wherever_it_is_read(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(DataError, match="a.json: "):
+        MetadataFiles(tmp_path).decoded("a.json", dict[str, object])
+    with pytest.raises(UserError, match="a.json: not JSON"):
+        read_json(tmp_path / "a.json")
+    for decode in (decode_manifest, decode_plan):
+        with pytest.raises(DataError, match="where: not a"):
+            decode(text, where="where")
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e300, float("nan"), float("inf"), 10**30])
+def test_a_rate_that_no_camera_has_is_refused(fps: float) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        frame_rate({"fps": fps})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"/', '"/', ""),
+        ("videos/task-0000/episode_00000010.mp4", "../../../etc/passwd", "relative path"),
+        ("data/20.parquet", "/etc/passwd", "relative path"),
+        ("meta/episodes/10.json", "..\\\\x", "relative path"),
+        ("[10,0,", "[11,0,", "expected some of 0 to 0"),
+        ("[10,300,600", "[10,300,601", "expected some of 0 to 600"),
+        ('"stride":1', '"stride":0', "Expected `int` >= 1"),
+        ('"name":"tiny"', '"name":"../x"', "expected 1 to 40"),
+        ('"split":"val"', '"split":"../x"', "splits"),
+        ('"episodes":[10,20]', '"episodes":[10,99]', "99, which are not in the plan"),
+        ('"num_frames":600,"split"', '"num_frames":-1,"split"', "Expected `int` >= 0"),
+        ('"major":1', '"major":7', "format version 7"),
+    ],
+)
+def test_a_plan_that_names_what_it_has_not_is_refused(old: str, new: str, message: str) -> None:
+    text = msgspec.json.encode(plan_of()).decode()
+    assert old in text
+    changed = text.replace(old, new)
+    if not message:
+        assert decode_plan(changed.encode(), where="p") == plan_of()
+        return
+    with pytest.raises(DataError, match=message):
+        decode_plan(changed.encode(), where="p")
+
+
+def test_nothing_is_written_through_a_link_that_leads_out(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    (out / "data/real").mkdir(parents=True)
+    elsewhere.mkdir()
+    (out / "data/inner").symlink_to(out / "data/real")
+    (out / "file").symlink_to(tmp_path / "a")
+    refuse_links_outside(out)
+    (out / "data/train").symlink_to(elsewhere)
+    with pytest.raises(UserError, match=r"data/train: a link to .*elsewhere, outside of the"):
+        OutputLock(out).__enter__()
+    assert not os.listdir(elsewhere)  # noqa: PTH208
+    assert not (out / ".predecode").exists()
