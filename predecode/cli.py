@@ -40,6 +40,7 @@ app = typer.Typer(
 )
 
 _MOST_LINES = 10
+_MB = 1_000_000
 # Typer carries click under another name from one release to the next.
 _USAGE_ERROR: type[typer.BadParameter] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -61,7 +62,17 @@ HangLimitOption = Annotated[
     float, typer.Option(min=1, help="Seconds without progress after which a task counts as dead.")
 ]
 MemoryLimitOption = Annotated[
-    int, typer.Option(min=256, help="MB of memory beyond which a task's process is ended.")
+    int,
+    typer.Option(
+        min=256,
+        help="MB of memory that a task asks a node for, and beyond which its process is ended.",
+    ),
+]
+NodeWaitOption = Annotated[
+    float,
+    typer.Option(
+        "--node-wait-s", min=0, help="Seconds to wait where no node of the cluster can take a task."
+    ),
 ]
 MaxFailuresOption = Annotated[
     int, typer.Option(min=0, help="Exit with 0 while at most this many episodes are missing.")
@@ -172,6 +183,7 @@ def run(
     max_failures: MaxFailuresOption = 0,
     hang_limit_s: HangLimitOption = 300,
     memory_limit_mb: MemoryLimitOption = 4096,
+    node_wait_s: NodeWaitOption = 60,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove what an earlier run left in --out.")
     ] = False,
@@ -214,7 +226,7 @@ def run(
             source,
             settings,
             selected,
-            _starter(address, num_cpus),
+            _starter(address, num_cpus, node_wait_s, display.note, memory_limit_mb),
             display,
             overwrite=overwrite,
             work=_isolated(hang_limit_s, memory_limit_mb),
@@ -237,6 +249,7 @@ def retry(
     max_failures: MaxFailuresOption = 0,
     hang_limit_s: HangLimitOption = 300,
     memory_limit_mb: MemoryLimitOption = 4096,
+    node_wait_s: NodeWaitOption = 60,
 ) -> None:
     """Try quarantined episodes again after a repair; what succeeds is added as new shards."""
     from predecode.job import retry_job
@@ -255,7 +268,7 @@ def retry(
             out.resolve(),
             source,
             wanted,
-            _starter(address, num_cpus),
+            _starter(address, num_cpus, node_wait_s, display.note, memory_limit_mb),
             display,
             work=_isolated(hang_limit_s, memory_limit_mb),
             backend=backend,
@@ -349,6 +362,7 @@ def verify(
     ] = False,
     address: AddressOption = None,
     num_cpus: NumCpusOption = None,
+    node_wait_s: NodeWaitOption = 60,
 ) -> None:
     """Prove an output: its files, its pictures and its items against the source decoded anew.
 
@@ -385,8 +399,8 @@ def verify(
     check_asked(given, min_psnr, fast=fast, source_only=source_only)
     if report_dir is not None:
         check_folder("--report", report_dir)
-    starter = _starter(address, num_cpus)
     with JobProgress() as display:
+        starter = _starter(address, num_cpus, node_wait_s, display.note)
         if out is None:
             found = Verified(verify_source(open_source(src, root), starter, display), [])
         elif fast:
@@ -444,14 +458,24 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _starter(
-    address: str | None, num_cpus: int | None
+    address: str | None,
+    num_cpus: int | None,
+    node_wait_s: float,
+    note: Callable[[str], None],
+    task_memory_mb: int = 0,
 ) -> "Callable[[], AbstractContextManager[Cluster]]":
     """Ray is started only when there is something to do."""
 
     def start() -> "AbstractContextManager[Cluster]":
         from predecode.cluster import RayCluster
 
-        return RayCluster(address, num_cpus)
+        return RayCluster(
+            address,
+            num_cpus,
+            task_memory_bytes=task_memory_mb * _MB,
+            node_wait_s=node_wait_s,
+            note=note,
+        )
 
     return start
 
@@ -463,7 +487,7 @@ def _isolated(hang_limit_s: float, memory_limit_mb: int) -> "Work":
     from predecode.isolation import run_isolated
 
     check_variable()
-    return partial(run_isolated, limits=Limits(hang_limit_s, memory_limit_mb * 1_000_000))
+    return partial(run_isolated, limits=Limits(hang_limit_s, memory_limit_mb * _MB))
 
 
 def _say_usage(error: typer.BadParameter, words: Sequence[str]) -> None:

@@ -41,8 +41,8 @@ PREDECODE = [
     "video.pyav", "video.image_column", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
     "images.stored", "images.segmentation", "images.resize",
-    "shard_writer", "cluster", "progress", "lock", "links", "child", "injection", "parquet_footer",
-    "errors",
+    "shard_writer", "cluster", "head_watch", "node_sizes", "progress", "lock", "links", "child",
+    "injection", "parquet_footer", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
