@@ -19,6 +19,7 @@ from tests.support.ray_cluster import LocalCluster, local_cluster
 
 pytestmark = pytest.mark.slow
 
+SLURM_SCRIPT = Path(__file__).parents[2] / "docs/examples/predecode.slurm"
 NUM_FILMS = 12
 NUM_PICTURES = 300
 """Of each film: one piece, and so one shard and one task."""
@@ -72,7 +73,7 @@ def wait_until(process: "subprocess.Popen[str]", is_so: Callable[[], object]) ->
     while not is_so():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def num_receipts(out: Path) -> int:
@@ -173,19 +174,60 @@ def test_where_no_node_is_large_enough_it_says_what_is_needed_and_what_there_is(
 
 
 def test_an_embedded_ray_with_less_memory_than_a_task_may_use_runs_one_at_a_time(
-    films: Path, undisturbed: dict[str, str], tmp_path: Path
+    films: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "shards"
-    run = start(films, out, "--num-cpus", "2", "--memory-limit-mb", "900000000")
+    out, expected = tmp_path / "shards", tmp_path / "expected"
+    run = start(films, out, "--num-cpus", "2", "--memory-limit-mb", "900000000",
+                "--episodes", "0-3")  # fmt: skip
     most = 0
     while run.poll() is None:
         most = max(most, len(task_processes(out)))
-        time.sleep(0.02)
+        time.sleep(0.1)
     _, errors = run.communicate()
     assert run.returncode == 0, errors
     assert most == 1
     assert "1 of 2 CPUs used" in errors
-    assert fingerprint(out) == undisturbed
+    run_here(films, expected, src="videos", size="64", shard_size=256, layout="episode",
+             episodes="0-3")  # fmt: skip
+    assert fingerprint(out) == fingerprint(expected)
+
+
+def test_the_slurm_script_runs_on_stand_ins_for_slurm(films: Path, tmp_path: Path) -> None:
+    """srun runs where it is called, both nodes of the job are this machine, videos stand for b1k."""
+    out, expected, tools = (tmp_path / name for name in ("shards", "expected", "bin"))
+    tools.mkdir()
+    for name, text in {
+        "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
+        "scontrol": "printf '%s\\n' ${3//,/ }",
+        "predecode": f'exec {sys.executable} -m predecode "${{@/%b1k/videos}}" --size 64 --episodes 0-1',
+    }.items():
+        (tools / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tools / name).chmod(0o755)
+    with socket.create_server(("", 0)) as server:
+        port = str(server.getsockname()[1])
+    job = subprocess.run(
+        ["bash", str(SLURM_SCRIPT)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={
+            **os.environ,
+            "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),  # for Ray's token
+            "SLURM_JOB_NODELIST": "localhost,127.0.0.1",
+            "SLURM_CPUS_PER_TASK": "1",
+            "SLURM_MEM_PER_NODE": "5000",
+            "RAY_PORT": port,
+            "PREDECODE_ROOT": str(films),
+            "PREDECODE_OUT": str(out),
+        },
+    )
+    assert job.returncode == 0, job.stderr
+    run_here(films, expected, src="videos", size="64", shard_size=8192, episodes="0-1")
+    assert fingerprint(out) == fingerprint(expected)
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", int(port))) != 0  # no Ray is left
 
 
 def check_refused(films: Path, out: Path, address: str, in_environment: str = "") -> None:
