@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from predecode.errors import ExhaustedError, InfraError, UserError
-from predecode.head_watch import HeadWatch, host_and_port, knock, leave
+from predecode.head_watch import HeadWatch, knock_at, leave
 from predecode.node_sizes import TaskSize, narrow_note, num_slots, sizes_of, too_small
 
 __all__ = ["NODE_WAIT_S", "Cluster", "InProcess", "RayCluster"]
@@ -98,7 +98,7 @@ class RayCluster:
         else:
             options |= {"address": address}
         try:
-            _knock(address)
+            knock_at(address)
             ray.init(**options)
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
@@ -254,14 +254,6 @@ class RayCluster:
         if self._num_cpus is not None and self._num_cpus < slots:
             return self._num_cpus
         return 2 * max(1, slots)
-
-
-def _knock(address: str | None) -> None:
-    """Fails within seconds where no Ray answers; Ray itself would try for minutes."""
-    named = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
-    place = host_and_port(named or "")
-    if place is not None:
-        knock(*place)
 
 
 class _Counter:

@@ -13,7 +13,7 @@ from typing import Self
 
 from predecode.errors import EXIT_BUG
 
-__all__ = ["HeadWatch", "host_and_port", "knock", "leave"]
+__all__ = ["HeadWatch", "host_and_port", "knock", "knock_at", "leave"]
 
 _CONNECT_S = 5.0
 _PAUSE_S = 1.0
@@ -58,6 +58,18 @@ def knock(host: str, port: int, timeout_s: float = _CONNECT_S) -> None:
             answer += block
     if answer[3] != _SETTINGS_TYPE:
         raise ConnectionError(f"what listens at {host}:{port} is no Ray")
+
+
+def knock_at(address: str | None) -> None:
+    """Knocks where an address of Ray leads, ``auto`` by ``RAY_ADDRESS``; None leads nowhere.
+
+    Raises:
+        OSError: as ``knock``.
+    """
+    named = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    place = host_and_port(named or "")
+    if place is not None:
+        knock(*place)
 
 
 def leave() -> None:

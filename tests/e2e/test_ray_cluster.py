@@ -193,13 +193,14 @@ def test_an_embedded_ray_with_less_memory_than_a_task_may_use_runs_one_at_a_time
 
 
 def test_the_slurm_script_runs_on_stand_ins_for_slurm(films: Path, tmp_path: Path) -> None:
-    """srun runs where it is called, both nodes of the job are this machine, videos stand for b1k."""
+    """srun runs where it is called; both nodes of the job are this machine; videos, not b1k."""
     out, expected, tools = (tmp_path / name for name in ("shards", "expected", "bin"))
     tools.mkdir()
+    predecode = f'exec {sys.executable} -m predecode "${{@/%b1k/videos}}" --size 64 --episodes 0-1'
     for name, text in {
         "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
         "scontrol": "printf '%s\\n' ${3//,/ }",
-        "predecode": f'exec {sys.executable} -m predecode "${{@/%b1k/videos}}" --size 64 --episodes 0-1',
+        "predecode": predecode,
     }.items():
         (tools / name).write_text(f"#!/bin/bash\n{text}\n")
         (tools / name).chmod(0o755)
