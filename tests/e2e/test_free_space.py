@@ -2,15 +2,19 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+from predecode.child import Limits
 from predecode.cluster import InProcess
 from predecode.errors import UserError
 from predecode.estimate import Amount, Estimate, most_bytes
 from predecode.free_space import Unwritten, amount_of, check_free_space, measure
+from predecode.injection import VARIABLE
+from predecode.isolation import run_isolated
 from predecode.output import jobs_of, load_plans
 from predecode.pipeline import ShardJob
 from predecode.sources.registry import open_source
@@ -169,9 +173,25 @@ def test_a_run_without_room_is_refused_before_it_writes_and_goes_on_with_room(
         assert fingerprint(out) == made
 
 
-def test_native_code_that_dies_over_the_sample_stops_no_run(b1k_root: Path, tmp_path: Path) -> None:
-    words = ("run", "--src", "b1k", "--episodes", "00490040", "--size", "64", "--root", b1k_root)
-    with mounted(tmp_path / "disk", "size=6m") as disk:
-        done = command(*words, "--out", disk / "shards", PREDECODE_FAULT="segv:stage=size")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "free space not compared with the plan" in done.stderr
+@pytest.mark.parametrize("is_once", [False, True])
+def test_native_code_that_dies_over_the_sample_stops_no_run(
+    b1k_root: Path,
+    jpeg_shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_once: bool,
+) -> None:
+    todo = unwritten(b1k_root, jpeg_shards, tmp_path / "empty")
+    once = f",once={tmp_path / 'died'}" if is_once else ""
+    monkeypatch.setenv(VARIABLE, f"segv:stage=size{once}")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: _Free(1_000_000))
+    display, work = Silent(), partial(run_isolated, limits=Limits())
+    if is_once:  # what is left of the sample says enough
+        with pytest.raises(UserError, match="not enough room: about"):
+            check_free_space(todo, InProcess(), work, display)
+        assert (tmp_path / "died").exists()
+    else:
+        check_free_space(todo, InProcess(), work, display)
+        (note,) = display.notes
+        assert note.startswith("free space not compared with the plan: no picture")
+        assert "1.0 MB free" in note
