@@ -6,7 +6,7 @@ READY := .venv/.ready
 # chromium and a font: what the tests look at the report's page with
 APT := ffmpeg python3-torchvision chromium fonts-dejavu-core
 
-.PHONY: help setup demo fmt lint test test-fast golden clean
+.PHONY: help setup demo fmt lint test test-fast test-faults golden clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -46,6 +46,9 @@ test: lint ## lint and every test
 
 test-fast: $(READY) ## the unit suite
 	$(BIN)/python -m pytest -q -m "not slow" tests/unit predecode train_shards
+
+test-faults: $(READY) ## the tests of faults, see docs/reliability.md; make test runs them too
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m faults tests/unit tests/e2e
 
 golden: $(READY) ## write the golden output of the current format version; review the difference
 	PYTHONPATH=. $(BIN)/python tests/golden/make.py

@@ -14,21 +14,26 @@ from predecode.child import Died, Limits, run_child
 from predecode.errors import Death, EpisodeFault, ExhaustedError, InfraError, UserError
 from predecode.lowdim_task import LowdimJob
 from predecode.pipeline import ShardJob, frames_of
+from predecode.sizing import SizeJob, SizeReceipt
 from predecode.sources.episode import Episode
 from predecode.task_process import Answer, Request, decode_receipt
-from predecode.tasks import CheckJob, Job, Receipt, alone, episodes_of, without
+from predecode.tasks import AnyJob, AnyReceipt, CheckJob, Job, alone, episodes_of, without
 from predecode.video.backends import STORING_BACKEND, backend_versions
 
 __all__ = ["run_isolated", "try_alone"]
 
 _TRIES = 2
+_SIZE_HANG_S = 60.0
+"""A look at sizes may hold a run up for so long."""
 _SECOND_BACKEND = "torchcodec"
 
 Report = Callable[[int], None]
 
 
-def run_isolated(job: Job, report: Report, *, limits: Limits) -> Receipt:
+def run_isolated(job: AnyJob, report: Report, *, limits: Limits) -> AnyReceipt:
     """Does a job as ``run_task`` does, but what ends a process costs an episode at most.
+
+    A job that only looks at sizes is not tried again: what ends its process is found by the tasks.
 
     Raises:
         InfraError: as ``run_task``.
@@ -38,6 +43,9 @@ def run_isolated(job: Job, report: Report, *, limits: Limits) -> Receipt:
     Cost: 0.4 s for the process. After two deaths, one more process an episode, and all of the
     work once more.
     """
+    if isinstance(job, SizeJob):
+        sizes = _run(job, report, limits._replace(hang_s=min(limits.hang_s, _SIZE_HANG_S)))
+        return SizeReceipt() if isinstance(sizes, Died) else sizes
     deaths: list[Died] = []
     for _ in range(_TRIES):
         done = _run(job, report, limits)
@@ -81,7 +89,7 @@ def try_alone(job: Job, episode: Episode, limits: Limits) -> EpisodeFault | None
     )
 
 
-def _run(job: Job, report: Report, limits: Limits) -> Receipt | Died:
+def _run(job: AnyJob, report: Report, limits: Limits) -> AnyReceipt | Died:
     answer = _ask(Request(job=job, is_trial=False), report, limits)
     if isinstance(answer, Died):
         return answer

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from predecode.cluster import Cluster, Report
+from predecode.cluster import Cluster
 from predecode.dropped import Dropped, load_dropped
 from predecode.errors import EpisodeFault, UserError, disk_errors_of
+from predecode.free_space import Unwritten, Work, check_free_space
 from predecode.labels import labelled_frames, unlabelled_note
 from predecode.lock import OutputLock
 from predecode.manifest import faults_of, is_published, publish
@@ -28,7 +29,7 @@ from predecode.pipeline import ShardJob
 from predecode.planning import Plan, PlannedEpisode, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display
-from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt
+from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode, check_unchanged
 from predecode.sources.episode import Episode, Source, annotated_source, with_images
@@ -42,21 +43,18 @@ from predecode.standing_output import (
     wipe,
 )
 from predecode.tasks import CheckJob, CheckReceipt, run_task
-from predecode.tasks import Job as AnyJob
-from predecode.tasks import Receipt as AnyReceipt
 from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, plan_path
 from train_shards.instances import instances_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
-__all__ = ["Outcome", "retry_job", "run_job"]
+__all__ = ["Outcome", "Work", "retry_job", "run_job"]
 
 _CHECK_BATCH = 16
 """Episodes a source-check task opens: enough to hide a task's overhead."""
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
-Work = Callable[[AnyJob, Report], AnyReceipt]
 
 
 class Outcome(NamedTuple):
@@ -211,15 +209,20 @@ def _complete(
     num_new_images = 0
     if to_do or new.episodes:
         with start_cluster() as cluster:
+            added: Plan | None = None
             if new.episodes:
                 plan = _plan(out, source, settings, new, cluster, work, display, backend)
                 # A retry that fails again adds nothing; a first fault must be remembered.
                 if plan.episodes or not known_episodes([plan]) <= known_episodes(plans):
-                    write_atomic(
-                        out / plan_path(plan.generation), encode_json(plan), out / TEMPORARY_FOLDER
-                    )
+                    added = plan
                     plans = [*plans, plan]
                     to_do += jobs_of(out, plan)
+            unwritten = Unwritten(out, source, plans, to_do, _published(old), added)
+            check_free_space(unwritten, cluster, work, display)
+            if added is not None:
+                write_atomic(
+                    out / plan_path(added.generation), encode_json(added), out / TEMPORARY_FOLDER
+                )
             num_new_images = _run_tasks(cluster, work, to_do, display)
     _copy_metadata(out, source, plans, dropped)
     finished = finished_generations(out, plans)
@@ -229,9 +232,13 @@ def _complete(
     return Outcome(manifest, faults_of(finished), num_new_images, _new_episodes(old, plans))
 
 
+def _published(old: Manifest | None) -> set[str]:
+    """Digests of the plans that a manifest names."""
+    return {generation.plan_digest for generation in old.generations} if old else set()
+
+
 def _new_episodes(old: Manifest | None, plans: list[Plan]) -> list[Episode]:
-    published = {generation.plan_digest for generation in old.generations} if old else set()
-    new = [plan for plan in plans if plan.digest not in published]
+    new = [plan for plan in plans if plan.digest not in _published(old)]
     return [planned.episode for plan in new for planned in plan.episodes]
 
 
@@ -290,7 +297,7 @@ def _run_tasks(cluster: Cluster, work: Work, jobs: list[Job], display: Display) 
     display.phase("decoding", "frames", num_frames, parts_per_step=max(num_cameras, 1))
     num_images = 0
     for _, receipt in cluster.run(work, jobs, lambda n: display.advance(n, 0)):
-        if not isinstance(receipt, CheckReceipt):
+        if isinstance(receipt, ShardReceipt | LowdimReceipt):
             display.advance(0, receipt.entry.num_bytes)
         if isinstance(receipt, ShardReceipt):
             num_images += receipt.entry.num_samples * num_cameras

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, Self
 from predecode.errors import DataError
 from train_shards.format import check_relative_path
 
-__all__ = ["Member", "ShardWriter", "iter_members"]
+__all__ = ["Member", "ShardWriter", "bytes_in_tar", "iter_members"]
 
 _MAX_NAME_BYTES = 100
 _SIZE_FIELD = 124
@@ -101,6 +101,15 @@ class _StrictInfo(tarfile.TarInfo):
             raise DataError(f"member {info.name!r}: a name that is not ASCII")
         check_relative_path(info.name, what="member")
         return info
+
+
+def bytes_in_tar(num_bytes: int) -> int:
+    """Returns what a member takes in a tar: its header, its content, and zeros up to a block.
+
+    >>> bytes_in_tar(0), bytes_in_tar(1), bytes_in_tar(512)
+    (512, 1024, 1024)
+    """
+    return tarfile.BLOCKSIZE + num_bytes + -num_bytes % tarfile.BLOCKSIZE
 
 
 def iter_members(path: Path) -> Iterator[Member]:

@@ -15,7 +15,8 @@ from predecode.injection import arm
 from predecode.lowdim_task import LowdimJob
 from predecode.pipeline import ShardJob
 from predecode.receipts import LowdimReceipt, ShardReceipt
-from predecode.tasks import CheckJob, CheckReceipt, Job, Receipt, run_task, try_task
+from predecode.sizing import SizeJob, SizeReceipt
+from predecode.tasks import AnyJob, AnyReceipt, CheckJob, CheckReceipt, run_task, try_task
 
 __all__ = ["Answer", "Request", "decode_receipt", "main"]
 
@@ -23,7 +24,7 @@ __all__ = ["Answer", "Request", "decode_receipt", "main"]
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a process is to do."""
 
-    job: ShardJob | LowdimJob | CheckJob
+    job: ShardJob | LowdimJob | CheckJob | SizeJob
     is_trial: bool
     """Whether only to find out if it can be done; stores nothing then."""
 
@@ -39,12 +40,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     user_error: str | None = None
 
 
-def decode_receipt(job: Job, receipt: msgspec.Raw) -> Receipt:
+def decode_receipt(job: AnyJob, receipt: msgspec.Raw) -> AnyReceipt:
     """Returns the receipt in an answer, of the kind that the job makes."""
     if isinstance(job, ShardJob):
         return msgspec.json.decode(receipt, type=ShardReceipt)
     if isinstance(job, LowdimJob):
         return msgspec.json.decode(receipt, type=LowdimReceipt)
+    if isinstance(job, SizeJob):
+        return msgspec.json.decode(receipt, type=SizeReceipt)
     return msgspec.json.decode(receipt, type=CheckReceipt)
 
 
@@ -61,7 +64,7 @@ def main() -> None:
         os.write(messages, b"%d\n" % num_images)
 
     try:
-        if request.is_trial:
+        if request.is_trial and not isinstance(request.job, SizeJob):
             answer = Answer(faults=try_task(request.job, report))
         else:
             receipt = run_task(request.job, report)

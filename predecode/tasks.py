@@ -11,10 +11,13 @@ from predecode.injection import reach
 from predecode.lowdim_task import LowdimJob, read_table, run_lowdim_task
 from predecode.pipeline import ShardJob, encode_samples, run_shard_task
 from predecode.receipts import LowdimReceipt, ShardReceipt
+from predecode.sizing import SizeJob, SizeReceipt, run_size_task
 from predecode.source_check import CheckedEpisode, check_episode
 from predecode.sources.episode import Episode
 
 __all__ = [
+    "AnyJob",
+    "AnyReceipt",
     "CheckJob",
     "CheckReceipt",
     "Job",
@@ -53,14 +56,18 @@ class CheckReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 Job = ShardJob | LowdimJob | CheckJob
 Receipt = ShardReceipt | LowdimReceipt | CheckReceipt
+AnyJob = Job | SizeJob
+AnyReceipt = Receipt | SizeReceipt
 
 
-def run_task(job: Job, report: Report) -> Receipt:
+def run_task(job: AnyJob, report: Report) -> AnyReceipt:
     """Does a job of any kind; ``report`` gets numbers of new images, of episodes in a check."""
     if isinstance(job, ShardJob):
         return run_shard_task(job, report)
     if isinstance(job, LowdimJob):
         return run_lowdim_task(job, report)
+    if isinstance(job, SizeJob):
+        return run_size_task(job, report)
     return _check(job, report)
 
 

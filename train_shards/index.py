@@ -29,6 +29,7 @@ __all__ = [
     "NOT_STORED",
     "Index",
     "Location",
+    "index_bytes",
     "row_of_position",
     "sample_dtype",
     "stored_range",
@@ -102,6 +103,28 @@ class Location(NamedTuple):
     """For each field ``(start, num_bytes)`` of its content; ``start`` counts from offset_bytes."""
 
 
+class _Layout(NamedTuple):
+    """Where the parts of an index begin, header and episodes aside, and where it ends."""
+
+    samples: int
+    storage: int
+    blocks: int
+    file_bytes: int
+
+
+def _layout(num_episodes: int, num_samples: int, num_members: int) -> _Layout:
+    samples = _HEADER_BYTES + num_episodes * EPISODE_DTYPE.itemsize
+    storage = samples + num_samples * sample_dtype(num_members).itemsize
+    blocks = storage + num_samples * 8
+    num_blocks = -(-(blocks - _HEADER_BYTES) // _BLOCK_BYTES)
+    return _Layout(samples, storage, blocks, blocks + num_blocks * 8)
+
+
+def index_bytes(num_episodes: int, num_samples: int, num_members: int) -> int:
+    """Returns the bytes of an index."""
+    return _layout(num_episodes, num_samples, num_members).file_bytes
+
+
 def write_index(
     file: BinaryIO,
     episodes: NDArray[np.void],
@@ -127,11 +150,9 @@ def write_index(
     dtype = sample_dtype(num_members)
     num_samples = int(episodes["num_rows"].sum())
     episodes_offset = _HEADER_BYTES
-    samples_offset = episodes_offset + episodes.nbytes
-    storage_offset = samples_offset + num_samples * dtype.itemsize
-    blocks_offset = storage_offset + num_samples * 8
-    num_blocks = -(-(blocks_offset - _HEADER_BYTES) // _BLOCK_BYTES)
-    file_bytes = blocks_offset + num_blocks * 8
+    samples_offset, storage_offset, blocks_offset, file_bytes = _layout(
+        len(episodes), num_samples, num_members
+    )
     file.truncate(file_bytes)
     body = np.memmap(file.name, np.uint8, mode="r+", shape=(file_bytes,))
     body[episodes_offset:samples_offset] = episodes.view(np.uint8).reshape(-1)

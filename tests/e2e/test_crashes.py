@@ -26,7 +26,7 @@ from tests.e2e.test_faults import flip_bytes_in_a_picture
 from tests.support.jobs import command, fingerprint, finished_at, retry_here, run_here, verify_here
 from tests.support.processes import task_processes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 HEAD = "videos/task-0000/observation.images.rgb.head/episode_00000020.mp4"
 TABLE = "data/task-0000/episode_00000020.parquet"

@@ -19,7 +19,7 @@ from tests.support.edition_2026 import is_itself
 from tests.support.jobs import command, run_here, verify_here
 from train_shards.dataset import ShardDataset
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 STORED_2025 = [10, 110, 130, 140, 150, 160, 170, 180, 190, 200, 210, 220, 490010, 490020, 490040]
 LENGTHS_2025 = [36, 26, 27, 28, 28, 29, 29, 30, 30, 31, 31, 32, 27, 24, 22]

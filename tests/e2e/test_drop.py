@@ -202,6 +202,7 @@ def test_positions_of_other_episodes_stay_as_upstream_counts_them(out: Path) -> 
     assert third(out) == {40}
 
 
+@pytest.mark.faults
 def test_a_data_set_that_is_open_reads_on_and_a_new_one_sees_the_mask(out: Path) -> None:
     dataset = ShardDataset(out)
     assert int(dataset[60]["episode_index"]) == 20
@@ -386,6 +387,7 @@ def test_of_the_2026_edition_rows_and_the_annotation_go(
     assert verify_here(root_2026, out, num_random=20).status == "proven"
 
 
+@pytest.mark.faults
 def test_killed_at_40_changes_it_is_read_and_the_same_command_finishes(
     b1k_root: Path, tmp_path: Path
 ) -> None:
@@ -404,6 +406,7 @@ def test_killed_at_40_changes_it_is_read_and_the_same_command_finishes(
     assert {tuple(t["between"]) for t in trials} == {(10, 20, 40, 490010), (20, 40)}
 
 
+@pytest.mark.faults
 def test_damage_is_not_copied(out: Path) -> None:
     tar = out / "data/train/b1k-train-000000.tar"
     names = {member.name[:11] for member in iter_members(tar)}
@@ -422,6 +425,7 @@ def test_damage_is_not_copied(out: Path) -> None:
     assert [span.episode_index for span in ShardDataset(out).spans()] == [20, 40, 490010]  # masked
 
 
+@pytest.mark.faults
 def test_on_a_full_disk_it_goes_on_after_room_is_made(
     whole: Path, out: Path, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from tests.support.edition_2026 import HEAD, LENGTHS, is_itself
 from tests.support.jobs import retry_here, run_here, verify_here
 from train_shards.dataset import ShardDataset
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 def change_row(root: Path, episode: int, **changes: Any) -> None:

@@ -16,7 +16,7 @@ from tests.support.jobs import command, retry_here, run_here, verify_here
 from train_shards.dataset import ShardDataset
 from train_shards.manifest import load_manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 VIDEO = "videos/task-0000/observation.images.rgb.{}/episode_00000020.mp4"
 TABLE = "data/task-0000/episode_00000020.parquet"

@@ -15,7 +15,7 @@ from tests.support.jobs import command, fingerprint, run_here
 from tests.support.kill_anywhere import NUM_STEPS, NUM_TIMES, OPTIONS, lies
 from tests.support.processes import parent_of, task_processes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 def test_killed_at_45_moments_and_run_again_every_byte_is_the_same(

@@ -83,6 +83,7 @@ def test_killed_and_run_again_gives_the_same_bytes(
     assert fingerprint(out) == fingerprint(undisturbed)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_how_to_go_on(b1k_root: Path, tmp_path: Path, number: int) -> None:
     out = tmp_path / "shards"

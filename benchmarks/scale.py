@@ -1,0 +1,89 @@
+"""Seconds to plan, and to resume, what a whole data set makes: 500,000 pieces in 5,000 shards.
+
+    python -m benchmarks.scale --num-episodes 10000 --pieces-per-episode 50
+
+The plan is made of nothing: no video, and files of zeros under the names that receipts tell. Prints
+one JSON object. ``plan_s``: pieces cut, dealt and digested. ``resume_s``: the plan read, every
+receipt and file looked at, what is to be done decided. ``receipts_s``: the same once more, for the
+manifest; ``manifest_s``: the manifest made of them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from predecode.manifest import build_manifest
+from predecode.output import finished_generations, jobs_of, load_plans, receipt_of
+from predecode.planning import Plan
+from predecode.video.probe import library_versions
+from tests.support.synthetic_plan import synthetic_episodes, synthetic_plan, write_as_if_done
+from train_shards.manifest import encode_json
+
+T = TypeVar("T")
+
+
+def main() -> None:
+    """Measures what the words on the command line ask for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--num-episodes", type=int, default=10_000)
+    parser.add_argument("--pieces-per-episode", type=int, default=50)
+    words = parser.parse_args()
+    about = {
+        "command": shlex.join(["python", "-m", "benchmarks.scale", *sys.argv[1:]]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), **library_versions()},
+    }
+    print(json.dumps(about | measure(words.num_episodes, words.pieces_per_episode), indent=1))
+
+
+def measure(num_episodes: int, pieces_per_episode: int) -> dict[str, Any]:
+    """Seconds of each step, and the size of the plan."""
+    episodes = synthetic_episodes(num_episodes, pieces_per_episode)
+    plan_s, plan = timed(lambda: synthetic_plan(episodes))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        write_as_if_done(out, plan)
+        resume_s, left = timed(lambda: to_do(out))
+        finished_s, finished = timed(lambda: finished_generations(out, load_plans(out)))
+        manifest_s, _ = timed(lambda: encode_json(build_manifest(finished, [{}])))
+    return {
+        "num_pieces": sum(len(shard.pieces) for shard in plan.shards),
+        "num_shards": len(plan.shards),
+        "num_tables": len(plan.tables),
+        "num_left": len(left),
+        "plan_s": round(plan_s, 2),
+        "resume_s": round(resume_s, 2),
+        "receipts_s": round(finished_s, 2),
+        "manifest_s": round(manifest_s, 2),
+        "most_resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
+    }
+
+
+def to_do(out: Path) -> list[str]:
+    """Names of the tasks without a receipt, as ``predecode run`` finds them."""
+    plans: list[Plan] = load_plans(out)
+    return [
+        job.name for plan in plans for job in jobs_of(out, plan) if receipt_of(out, job) is None
+    ]
+
+
+def timed(step: Callable[[], T]) -> tuple[float, T]:
+    """Seconds that a step takes, and what it returns."""
+    start = time.perf_counter()
+    result = step()
+    return time.perf_counter() - start, result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""How many bytes a plan, or what is left of one, will take: parts with their error. Pure.
+
+What follows from the plan is exact; pictures, rows and tables are extrapolated from a few that were
+encoded.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import xxhash
+
+from predecode.planning import Piece
+from predecode.sizing import EpisodeSize, Look, SampleSize
+from train_shards.manifest import Settings
+
+__all__ = ["Amount", "Estimate", "Part", "choose_looks", "estimate", "most_bytes"]
+
+MOST_PICTURES = 24
+"""Pictures that are decoded for an estimate: keyframes, a second or two of one core."""
+_FEWEST_SAMPLES = 4
+_KEYFRAME_ERROR = 0.05
+"""Share by which pictures between keyframes may be larger or smaller once they are encoded again.
+Source: measured on the sample data set, see ``tests/e2e/test_free_space.py``."""
+_STUDENT = {2: 63.7, 3: 9.92, 4: 5.84, 5: 4.60, 6: 4.03, 8: 3.50, 12: 3.11, 24: 2.81}
+"""Number of values -> standard errors on each side of a mean that hold the true one in 99 of 100
+draws. Source: Student's t for one degree of freedom fewer; of numbers between, the one before."""
+_END_BYTES = 6144
+_END_ERROR_BYTES = 5120
+"""The end of a tar: 1,024 zeros, then up to a multiple of 10,240 bytes."""
+_RECORD_BYTES = 2048
+"""A task's receipt, its entries in the manifest and in wids' list: about 1.5 kB."""
+_BLOCK_BYTES = 4096
+"""What the last block of a file may waste."""
+_MOST_PER_PIXEL = 4
+_MOST_PER_MEMBER = 8192
+_MOST_PER_ROW = 16_384
+_MOST_PER_PARQUET_BYTE = 20
+
+
+class Amount(NamedTuple):
+    """What is still to be written, in numbers that the plan tells."""
+
+    num_samples: int
+    num_shards: int
+    num_rows: int
+    """Of tables."""
+    num_tables: int
+    num_episodes: int
+    """Whose instances are named: of an output with segmentation, else 0."""
+    parquet_bytes: int
+    """Of the source's tables."""
+    ledger_bytes: int
+    index_bytes: int
+    metadata_bytes: int
+    """Copies of the source's metadata."""
+    plan_bytes: int
+
+
+class Part(NamedTuple):
+    """One kind of bytes; the true number lies within the error in 99 of 100 draws."""
+
+    name: str
+    num_bytes: float
+    error_bytes: float = 0.0
+
+
+class Estimate(NamedTuple):
+    """All parts."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def num_bytes(self) -> float:
+        """The sum."""
+        return sum(part.num_bytes for part in self.parts)
+
+    @property
+    def error_bytes(self) -> float:
+        """Of the sum; the parts' errors are taken for independent."""
+        return math.hypot(*(part.error_bytes for part in self.parts))
+
+
+def choose_looks(pieces: Iterable[Piece], settings: Settings) -> list[Look]:
+    """Returns where a sample is looked at: by the seed, in as many episodes as can be.
+
+    A piece is looked at several times where there are too few.
+
+    Cost: hashes every piece, 1 us each.
+    """
+    num_samples = max(_FEWEST_SAMPLES, MOST_PICTURES // len(settings.cameras))
+    first: dict[int, Piece] = {}
+    ranked = sorted(pieces, key=lambda piece: (_rank(settings.seed, piece), piece))
+    others = [p for p in ranked if first.setdefault(p.episode_index, p) is not p]
+    chosen = [*first.values(), *others][:num_samples]
+    looks = [
+        Look(chosen[number % len(chosen)], number // len(chosen))
+        for number in range(num_samples if chosen else 0)
+    ]
+    return sorted(looks)
+
+
+def estimate(
+    amount: Amount,
+    samples: Sequence[SampleSize],
+    episodes: Sequence[EpisodeSize],
+    *,
+    is_sized: bool,
+) -> Estimate:
+    """Returns what an amount takes by what was measured of it.
+
+    Args:
+        amount: what is to be written.
+        samples: those that were encoded; some, unless the amount has none.
+        episodes: likewise, of its tables.
+        is_sized: whether all images of a sample are of a size that the plan tells, as raw ones are.
+    """
+    rows = [episode.table_bytes / max(episode.num_rows, 1) for episode in episodes]
+    names = [float(episode.instances_bytes) for episode in episodes]
+    images = _scaled("pictures", amount.num_samples, [float(s.images_bytes) for s in samples])
+    if not is_sized:
+        error = math.hypot(images.error_bytes, _KEYFRAME_ERROR * images.num_bytes)
+        images = images._replace(error_bytes=min(error, images.num_bytes))
+    rest = _scaled("rows, headers", amount.num_samples, [float(s.rest_bytes) for s in samples])
+    num_files = 3 * amount.num_shards + 2 * amount.num_tables
+    return Estimate((
+        images,
+        rest,
+        Part("ends of tars", amount.num_shards * _END_BYTES, amount.num_shards * _END_ERROR_BYTES),
+        _scaled("tables", amount.num_rows, rows),
+        Part("ledgers", amount.ledger_bytes),
+        Part("index", amount.index_bytes),
+        _scaled("instances", amount.num_episodes, names),
+        Part("metadata", amount.metadata_bytes),
+        Part("plan, receipts", _record_bytes(amount), 0.5 * _record_bytes(amount)),
+        Part("blocks", num_files * _BLOCK_BYTES / 2, num_files * _BLOCK_BYTES / 2),
+    ))  # fmt: skip
+
+
+def most_bytes(amount: Amount, settings: Settings) -> int | None:
+    """Returns more than an amount can take, None where pictures are of any size.
+
+    An image is reckoned at four bytes a pixel, a row of a table at 16 kB, or all tables at 20 times
+    their parquet files if that is more.
+    """
+    size = settings.picture_size
+    if size is None:
+        return None
+    num_images = len(settings.cameras)
+    image_bytes = size[0] * size[1] * _MOST_PER_PIXEL + _MOST_PER_MEMBER
+    other_bytes = _MOST_PER_MEMBER + (_MOST_PER_ROW if settings.embed_lowdim else 0)
+    table_bytes = max(
+        amount.num_rows * _MOST_PER_ROW, amount.parquet_bytes * _MOST_PER_PARQUET_BYTE
+    )
+    if amount.num_episodes:  # names of instances come from files of any size
+        return None
+    return (
+        amount.num_samples * (num_images * image_bytes + other_bytes)
+        + table_bytes
+        + amount.ledger_bytes
+        + amount.index_bytes
+        + amount.metadata_bytes
+        + 2 * _record_bytes(amount)
+        + (amount.num_shards + amount.num_tables) * 10 * _BLOCK_BYTES
+    )
+
+
+def _record_bytes(amount: Amount) -> int:
+    return amount.plan_bytes + (amount.num_shards + amount.num_tables) * _RECORD_BYTES
+
+
+def _scaled(name: str, count: int, values: Sequence[float]) -> Part:
+    """So many times the mean of some values; an error as large as itself where they are too few."""
+    if not count or not values:
+        return Part(name, 0.0)
+    mean = statistics.fmean(values)
+    error = mean
+    if len(values) > 1:
+        factor = _STUDENT[max(number for number in _STUDENT if number <= len(values))]
+        error = min(mean, factor * statistics.stdev(values) / math.sqrt(len(values)))
+    return Part(name, count * mean, count * error)
+
+
+def _rank(seed: int, piece: Piece) -> int:
+    return xxhash.xxh3_64_intdigest(f"{seed}:estimate:{piece.episode_index}:{piece.start}".encode())
