@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from predecode.errors import EpisodeError
+from predecode.images.stored import check_edges
 from predecode.links import refuse_links_outside
 from predecode.lock import OutputLock
 from predecode.receipts import ShardReceipt, read_receipt, write_receipt
@@ -30,7 +32,7 @@ from tests.support.stored import tiny_output
 from train_shards.codec import decode_codes, decode_image, encode_image
 from train_shards.dataset import ShardDataset
 from train_shards.errors import DataError, UserError
-from train_shards.index import Index
+from train_shards.index import EPISODE_DTYPE, Index, write_index
 from train_shards.ledger import check_extents, decode_ledger, encode_ledger, ledger_dtype
 from train_shards.lowdim import LowdimTables, write_lowdim
 from train_shards.manifest import decode_manifest, encode_json
@@ -323,6 +325,45 @@ def test_texts_of_a_table_that_lie_beyond_it_are_refused(tmp_path: Path) -> None
         LowdimTables(lambda _: path).columns(0, 0)
     with pytest.raises(DataError, match="t.arrow: not an Arrow table file: batch 4294967295"):
         LowdimTables(lambda _: path).columns(0, 2**32 - 1)
+
+
+def test_a_table_of_other_rows_than_frames_is_refused(tmp_path: Path) -> None:
+    manifest = tiny_output(tmp_path / "out")
+    path = tmp_path / "out" / manifest.generations[0].lowdim[0].path
+    assert "observation.state" in ShardDataset(tmp_path / "out")[0]
+    with pa.ipc.open_file(io.BytesIO(path.read_bytes())) as file:
+        tables = [
+            pa.Table.from_batches([file.get_batch(n)]) for n in range(file.num_record_batches)
+        ]
+    with path.open("wb") as out:
+        write_lowdim(out, [pa.concat_tables([table, table]) for table in tables])
+    with pytest.raises(DataError, match=r"ep00000010_f000000: .* 6 rows, the episode has 3 frames"):
+        ShardDataset(tmp_path / "out")[0]
+
+
+@pytest.mark.parametrize(
+    ("episode_index", "frame_index", "message"),
+    [(11, 0, "an episode that"), (99, 0, "an episode that"), (10, 7, "a frame that")],
+)
+def test_a_ledger_of_samples_without_rows_makes_no_index(
+    episode_index: int, frame_index: int, message: str, tmp_path: Path
+) -> None:
+    episodes = np.zeros(2, EPISODE_DTYPE)
+    episodes["episode_index"], episodes["num_rows"], episodes["row_start"] = (10, 20), 5, (0, 5)
+    rows = np.zeros(1, ledger_dtype(1, 1))
+    rows["episode_index"], rows["frame_index"] = episode_index, frame_index
+    with (
+        (tmp_path / "x.idx").open("wb") as file,
+        pytest.raises(DataError, match=f"ledger of shard 0: {message}"),
+    ):
+        write_index(file, episodes, 1, [(0, rows)], lambda _, frames: frames.astype(np.int64))
+
+
+@pytest.mark.parametrize(("width", "height"), [(8193, 1), (1, 8193)])
+def test_what_readers_would_refuse_is_not_stored(width: int, height: int) -> None:
+    check_edges(np.zeros((8192, 8192), np.uint8), 10, "videos/a.mp4", "head")
+    with pytest.raises(EpisodeError, match=f"at most 8192 pixels each way, got {width}x{height}"):
+        check_edges(np.zeros((height, width, 3), np.uint8), 10, "videos/a.mp4", "head")
 
 
 DEEP = b'{"a":' * 50_000
