@@ -22,6 +22,7 @@ from predecode.errors import (
     InfraError,
     UserError,
 )
+from train_shards.errors import StorageError
 
 if TYPE_CHECKING:
     from predecode.cluster import Cluster
@@ -47,6 +48,16 @@ _USAGE_ERROR: type[typer.BadParameter] = next(
 
 SrcOption = Annotated[str, typer.Option(help="Kind of source: b1k, lerobot, videos.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards.")]
+OutputOption = Annotated[
+    str, typer.Option("--out", "-o", help="Folder for the shards, or a URL: s3://bucket/prefix.")
+]
+StagingOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder on each node for what is not uploaded yet, where the output is a URL. "
+        "Default: staging in the node's cache."
+    ),
+]
 RootOption = Annotated[
     Path | None,
     typer.Option(help="Folder of the source's data. Default: $B1K_ROOT, else data/b1k."),
@@ -112,7 +123,7 @@ def sample(
 
 @app.command()
 def run(
-    out: OutOption,
+    out: OutputOption,
     src: SrcOption,
     root: RootOption = None,
     tasks: Annotated[
@@ -175,18 +186,20 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove what an earlier run left in --out.")
     ] = False,
+    staging: StagingOption = None,
 ) -> None:
     """Decode a data set into shards; the same command again finishes an interrupted run.
 
     Example: predecode run --src b1k --out shards/
     """
-    from predecode.config import check_folder, make_settings
+    from predecode.config import make_settings
     from predecode.job import run_job
     from predecode.progress import JobProgress
+    from predecode.remote_place import place_of
     from predecode.selection import select_episodes
     from predecode.sources.registry import open_source
 
-    check_folder("--out", out)
+    _check_output(out, staging)
     source = open_source(src, root)
     settings = make_settings(
         source,
@@ -206,25 +219,26 @@ def run(
         annotated_only=annotated_only,
     )
     selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
-    with JobProgress() as display:
-        for why in dict.fromkeys(source.left_out.values()):
-            display.note(f"left out: {why}")
-        outcome = run_job(
-            out.resolve(),
-            source,
-            settings,
-            selected,
-            _starter(address, num_cpus),
-            display,
-            overwrite=overwrite,
-            work=_isolated(hang_limit_s, memory_limit_mb),
-        )
-    _finish(out, source, outcome, max_failures)
+    with place_of(out, staging) as place:
+        with JobProgress() as display:
+            for why in dict.fromkeys(source.left_out.values()):
+                display.note(f"left out: {why}")
+            outcome = run_job(
+                place,
+                source,
+                settings,
+                selected,
+                _starter(address, num_cpus),
+                display,
+                overwrite=overwrite,
+                work=_isolated(hang_limit_s, memory_limit_mb),
+            )
+        _finish(out, place.folder, source, outcome, max_failures)
 
 
 @app.command()
 def retry(
-    out: Annotated[Path, typer.Argument(help="An output with quarantined episodes.")],
+    out: Annotated[str, typer.Argument(help="An output with quarantined episodes.")],
     episodes: Annotated[
         str | None, typer.Option(help="Ids of quarantined episodes. Default: all.")
     ] = None,
@@ -237,30 +251,35 @@ def retry(
     max_failures: MaxFailuresOption = 0,
     hang_limit_s: HangLimitOption = 300,
     memory_limit_mb: MemoryLimitOption = 4096,
+    staging: StagingOption = None,
 ) -> None:
     """Try quarantined episodes again after a repair; what succeeds is added as new shards."""
     from predecode.job import retry_job
     from predecode.output import load_plans, source_root
     from predecode.progress import JobProgress
+    from predecode.remote_place import place_of, readable
     from predecode.sources.registry import open_source
     from train_shards.manifest import load_manifest
 
     if backend not in ("pyav", "torchcodec"):  # one in this Python, with pixels proven by tests
         raise UserError(f"--backend {backend}: expected pyav or torchcodec.")
+    _check_output(out, staging)
     settings = load_manifest(out).settings
-    source = open_source(settings.source, source_root(out, load_plans(out), root))
+    with readable(out) as standing:
+        source = open_source(settings.source, source_root(out, load_plans(standing.folder), root))
     wanted = None if episodes is None else _parse_ids(episodes)
-    with JobProgress() as display:
-        outcome = retry_job(
-            out.resolve(),
-            source,
-            wanted,
-            _starter(address, num_cpus),
-            display,
-            work=_isolated(hang_limit_s, memory_limit_mb),
-            backend=backend,
-        )
-    _finish(out, source, outcome, max_failures)
+    with place_of(out, staging) as place:
+        with JobProgress() as display:
+            outcome = retry_job(
+                place,
+                source,
+                wanted,
+                _starter(address, num_cpus),
+                display,
+                work=_isolated(hang_limit_s, memory_limit_mb),
+                backend=backend,
+            )
+        _finish(out, place.folder, source, outcome, max_failures)
 
 
 @app.command()
@@ -431,7 +450,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (UserError, DataError) as error:
         _say(f"error: {error}")
         status = EXIT_REFUSED
-    except InfraError as error:
+    except (InfraError, StorageError) as error:
         _say(f"error: {error}")
         status = EXIT_BUG
     except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit status
@@ -489,8 +508,24 @@ def _parse_ids(text: str) -> set[int]:
         raise UserError(f"--episodes {text}: expected ids, such as 00490010,00490020.") from None
 
 
-def _finish(out: Path, source: "Source", outcome: "Outcome", max_failures: int) -> None:
-    """Prints the summary; ends with 1 when more is missing than allowed."""
+def _check_output(out: str, staging: Path | None) -> None:
+    """Passes when nothing stands in the way of the folders that are named."""
+    from predecode.config import check_folder
+    from train_shards.remote_storage import is_url
+
+    if not is_url(out):
+        check_folder("--out", Path(out))
+    if staging is not None:
+        check_folder("--staging", staging)
+
+
+def _finish(
+    out: str, folder: Path, source: "Source", outcome: "Outcome", max_failures: int
+) -> None:
+    """Prints the summary; ends with 1 when more is missing than allowed.
+
+    ``folder`` holds the copies of this call's annotations.
+    """
     from predecode.manifest import retry_command
     from predecode.progress import format_bytes
     from predecode.survey.copied import annotations_line
@@ -509,7 +544,7 @@ def _finish(out: Path, source: "Source", outcome: "Outcome", max_failures: int) 
         _say(f"quarantined: {fault}. After repair: {retry_command(out, fault)}")
     if len(faults) > _MOST_LINES:
         _say(f"… {len(faults)} in all, see {out}/.predecode/quarantine.jsonl")
-    if line := annotations_line(out, source, outcome.new_episodes):
+    if line := annotations_line(folder, source, outcome.new_episodes):
         _say(line)
     if len(faults) > max_failures:
         raise typer.Exit(EXIT_INCOMPLETE)

@@ -126,12 +126,16 @@ def _check_indexes(
     out: Path, manifest: Manifest, finished: Sequence[Finished]
 ) -> Iterator[Finding]:
     """Each index is whole, and is what the ledgers give when it is made again."""
+
+    def read(path: str) -> bytes:
+        return (out / path).read_bytes()
+
     for generation, item in zip(manifest.generations, finished, strict=False):
         for split, entry in generation.indexes.items():
             try:
                 digest = _index_digest(out, manifest, entry)
                 with tempfile.TemporaryDirectory() as folder, Path(folder, "i").open("wb") as file:
-                    again = write_split_index(file, out, item, split).header_xxh3
+                    again = write_split_index(file, item, split, read).header_xxh3
             except (DataError, OSError) as error:
                 yield _finding("index", entry.path, "a whole index", error)
                 continue

@@ -18,7 +18,8 @@ PREDECODE = [
     "survey.copied", "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables",
     "survey.videos", "survey.findings",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
-    "online", "canary", "open_episodes", "reproduce", "job", "standing_output", "dropping",
+    "online", "canary", "open_episodes", "reproduce", "job", "remote_place", "places",
+    "standing_output", "dropping",
     "cutting", "replanning", "metadata_copies", "output", "manifest", "dropped",
     "isolation", "task_process", "tasks",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels", "source_check",
@@ -41,8 +42,8 @@ PREDECODE = [
     "video.pyav", "video.image_column", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
     "images.stored", "images.segmentation", "images.resize",
-    "shard_writer", "cluster", "progress", "lock", "child", "injection", "parquet_footer",
-    "errors",
+    "shard_writer", "cluster", "progress", "remote_lock", "lock", "child", "injection",
+    "parquet_footer", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
@@ -53,8 +54,8 @@ TRAIN_SHARDS = [
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "joined", "dataset", "items", "images", "instances", "episode_names", "metadata_files",
     "prompts", "phrases", "reader", "selection", "windows", "lowdim", "index", "ledger", "manifest",
-    "remote_storage", "node_cache", "storage", "codec", "depth", "permutation", "format",
-    "b1k_state", "errors",
+    "remote_folder", "remote_storage", "node_cache", "storage", "codec", "depth", "permutation",
+    "format", "b1k_state", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]
