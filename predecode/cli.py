@@ -4,7 +4,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from predecode.cluster import Cluster
     from predecode.dropping import DropOutcome
     from predecode.job import Outcome, Work
+    from predecode.places import Place
     from predecode.sources.episode import Source
 
 __all__ = ["app", "main"]
@@ -284,7 +285,7 @@ def retry(
 
 @app.command()
 def drop(
-    out: Annotated[Path, typer.Argument(help="An output of predecode run.")],
+    out: Annotated[str, typer.Argument(help="An output of predecode run: a folder.")],
     episodes: Annotated[
         str | None, typer.Option(help="Ids of episodes to take out: 00490010,00490020.")
     ] = None,
@@ -306,20 +307,27 @@ def drop(
     """
     from predecode.dropping import drop_episodes
     from predecode.progress import JobProgress
+    from train_shards.remote_storage import is_url
 
     if episodes is None and not rewrite:
         raise UserError("drop: expected --episodes, or --rewrite for those dropped before.")
+    if is_url(out):
+        raise UserError(
+            f"{out}: a drop works on a folder. Bring the output to one and drop there, then upload "
+            "it to a new prefix."
+        )
     wanted = set[int]() if episodes is None else _parse_ids(episodes)
+    folder = Path(out).resolve()
     with JobProgress() as display:
-        outcome = drop_episodes(out.resolve(), wanted, display, rewrite=rewrite)
-    for line in _drop_lines(out, outcome, is_rewritten=rewrite):
+        outcome = drop_episodes(folder, wanted, display, rewrite=rewrite)
+    for line in _drop_lines(Path(out), outcome, is_rewritten=rewrite):
         print(line)
 
 
 @app.command()
 def verify(
     out: Annotated[
-        Path | None, typer.Argument(help="An output of predecode run; none with --source.")
+        str | None, typer.Argument(help="An output of predecode run; none with --source.")
     ] = None,
     source_only: Annotated[
         bool, typer.Option("--source", help="Look at a data set before anything is decoded.")
@@ -405,11 +413,11 @@ def verify(
     if report_dir is not None:
         check_folder("--report", report_dir)
     starter = _starter(address, num_cpus)
-    with JobProgress() as display:
-        if out is None:
+    with JobProgress() as display, _standing(out) as standing:
+        if standing is None:
             found = Verified(verify_source(open_source(src, root), starter, display), [])
         elif fast:
-            found = Verified(verify_bytes(out, display), [])
+            found = Verified(verify_bytes(standing, display), [])
         else:
             default = Asked()
             asked = Asked(
@@ -420,7 +428,7 @@ def verify(
                 pythons=parse_backend_python(backend_python or []),
                 min_psnr_db=default.min_psnr_db if min_psnr is None else min_psnr,
             )
-            found = verify_output(out, root, asked, starter, display)
+            found = verify_output(standing, root, asked, starter, display)
     if report_dir is not None:
         write_report(report_dir, found.report, found.worst)
     if as_json:
@@ -506,6 +514,19 @@ def _parse_ids(text: str) -> set[int]:
         return {int(token) for token in text.split(",")}
     except ValueError:
         raise UserError(f"--episodes {text}: expected ids, such as 00490010,00490020.") from None
+
+
+@contextmanager
+def _standing(out: str | None) -> "Iterator[Path | Place | None]":
+    """What ``verify`` looks at: the output's folder or place; None for a source."""
+    from predecode.remote_place import readable
+    from train_shards.remote_storage import is_url
+
+    if out is None or not is_url(out):
+        yield None if out is None else Path(out)
+        return
+    with readable(out) as place:
+        yield place
 
 
 def _check_output(out: str, staging: Path | None) -> None:

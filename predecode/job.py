@@ -24,7 +24,7 @@ from predecode.output import (
     receipt_of,
 )
 from predecode.pipeline import ShardJob
-from predecode.places import LocalPlace, Place, Work
+from predecode.places import Place, Work, at
 from predecode.planning import Plan, PlannedEpisode, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display
@@ -93,7 +93,7 @@ def run_job(
         UserError: the output has other settings or more episodes than selected, or is locked.
         InfraError: a disk, node or the source failed; what is finished stays.
     """
-    place = LocalPlace(out) if isinstance(out, Path) else out
+    place = at(out)
     if not overwrite:
         place.refuse_strangers()  # before a lock is left among them
     with place.held():
@@ -140,7 +140,7 @@ def retry_job(
             loaded.
     """
     load_backend(backend)
-    place = LocalPlace(out) if isinstance(out, Path) else out
+    place = at(out)
     with place.held():
         shutil.rmtree(place.folder / TEMPORARY_FOLDER, ignore_errors=True)
         load_manifest(place.folder)

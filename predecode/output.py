@@ -114,7 +114,7 @@ def finished_generations(
     return finished
 
 
-def jobs_of(out: Path, plan: Plan) -> list[Job]:
+def jobs_of(out: Path | str, plan: Plan) -> list[Job]:
     """Returns every task of a plan, tables first, with what a node needs to do it."""
     planned = {p.episode.episode_index: p for p in plan.episodes}
     root, settings = plan.root, plan.settings

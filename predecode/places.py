@@ -1,6 +1,6 @@
 """Where an output stands, and what the job does there; here a folder, ``remote_place`` a URL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from predecode.standing_output import refuse_strangers, wipe
 from predecode.tasks import Job, Receipt
 from train_shards.format import plan_path
 
-__all__ = ["LocalPlace", "Place", "Work"]
+__all__ = ["LocalPlace", "Place", "Work", "at"]
 
 Report = Callable[[int], None]
 Work = Callable[[Job, Report], Receipt]
@@ -53,6 +53,15 @@ class Place(Protocol):
 
     def read(self, path: str) -> bytes:
         """Returns a small file of the output."""
+
+    def names(self) -> Iterable[str]:
+        """Returns the path of every file of the output that may be a shard."""
+
+    def local(self, path: str) -> AbstractContextManager[Path]:
+        """Has a file of the output on this node for the time of a ``with`` block.
+
+        Where it is not there nothing stands at the path that is given.
+        """
 
     def work(self, work: Work) -> Work:
         """Returns what does a job and leaves what it made in the output, from any node."""
@@ -95,6 +104,16 @@ class LocalPlace:
         """See ``Place``."""
         return (self.folder / path).read_bytes()
 
+    def names(self) -> Iterable[str]:
+        """See ``Place``."""
+        files = (path for path in (self.folder / "data").rglob("*") if path.is_file())
+        return (path.relative_to(self.folder).as_posix() for path in files)
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        """Gives where it is; see ``Place``."""
+        yield self.folder / path
+
     def work(self, work: Work) -> Work:
         """Returns ``work``: a task writes into the folder."""
         return work
@@ -104,3 +123,8 @@ class LocalPlace:
 
     def push(self) -> None:
         """Does nothing: it stands there."""
+
+
+def at(out: Path | Place) -> Place:
+    """Returns the place of an output, which a path names as well."""
+    return LocalPlace(out) if isinstance(out, Path) else out

@@ -7,8 +7,8 @@ time: what an earlier run has left on a node is never used.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from train_shards.node_cache import Cache
 from train_shards.remote_folder import RemoteFolder
 from train_shards.remote_storage import is_url
 
-__all__ = ["RemotePlace", "place_of", "readable", "storage_errors_as_infra"]
+__all__ = ["RemotePlace", "brought", "place_of", "readable", "storage_errors_as_infra"]
 
 _STATE = ".predecode/"
 _LEFT = (".predecode/ledger/", ".predecode/index/", LOCK_PATH)
@@ -50,7 +50,7 @@ def place_of(out: str, staging: Path | None) -> Iterator[Place]:
             raise UserError(f"--staging {staging}: --out {out} is a folder. Leave it out.")
         yield LocalPlace(Path(out).resolve())
         return
-    place = RemotePlace(out, staging or Cache().folder.expanduser() / "staging")
+    place = RemotePlace(out, staging or _staging())
     try:
         yield place
     finally:
@@ -84,6 +84,29 @@ def readable(out: str) -> Iterator[Place]:
         with storage_errors_as_infra():
             place.bring()
         yield place
+
+
+@contextmanager
+def brought(out: str, paths: Sequence[str]) -> Iterator[Path]:
+    """Yields a folder with these files of an output, as far as they are there.
+
+    Of a URL it lies in the node's cache and goes with the block.
+
+    Raises:
+        InfraError: the store does not answer as it should.
+    """
+    if not is_url(out):
+        yield Path(out)
+        return
+    staging = _staging()
+    staging.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=staging, prefix="verify-") as folder:
+        with storage_errors_as_infra():
+            files = RemoteFolder(out)
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    files.fetch(path, Path(folder, path))
+        yield Path(folder)
 
 
 class RemotePlace:
@@ -175,6 +198,18 @@ class RemotePlace:
         """See ``Place``."""
         return self._files.read(path)
 
+    def names(self) -> Iterable[str]:
+        """See ``Place``."""
+        if self._sizes is None:
+            self._sizes = self._files.sizes()
+        return self._sizes
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        """See ``Place``."""
+        with brought(self.name, [path]) as folder:
+            yield folder / path
+
     def work(self, work: Work) -> Work:
         """See ``Place``."""
         return partial(_work_there, work=work, url=self.name, staging=self._staging)
@@ -200,6 +235,8 @@ class RemotePlace:
     def close(self) -> None:
         """Removes what this process has on this node."""
         shutil.rmtree(self._staging, ignore_errors=True)
+        with suppress(OSError):  # another run's, or never made
+            self._staging.parent.rmdir()
 
 
 def _work_there(
@@ -227,6 +264,10 @@ def _work_there(
         files.put(last)
     shutil.rmtree(folder, ignore_errors=True)
     return receipt
+
+
+def _staging() -> Path:
+    return Cache().folder.expanduser() / "staging"
 
 
 def _files_of(folder: Path) -> dict[str, Path]:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
     "__main__", "cli",
-    "verification.levels", "verification.lines", "verification.jobs",
+    "verification.levels", "verification.lines", "verification.jobs", "verification.on_node",
     "verification.samples", "verification.tables", "verification.draw",
     "verification.structure", "verification.shard", "verification.pictures",
     "verification.image_difference",
