@@ -6,10 +6,11 @@ from pathlib import Path
 import msgspec
 
 from predecode.remote_place import brought, storage_errors_as_infra
-from predecode.verification.pictures import StoredImage, VerifyJob, both_pictures
+from predecode.verification.pictures import VerifyJob, both_pictures
 from predecode.verification.samples import SamplesJob, SamplesVerdict, verify_samples
 from predecode.verification.shard import ShardVerdict, verify_shard
 from predecode.verification.tables import TableJob, TableVerdict, verify_table
+from train_shards.images import StoredImage
 
 __all__ = [
     "pictures_on_node",

@@ -1,7 +1,7 @@
 """A run on an object store in a process that may be killed; a program, so that it may fork.
 
-``python -m tests.support.kill_remote ROOT URL FOLDER`` runs once for each line of standard input,
-in a child whose process id it prints first; prints how that ended. Staging goes to FOLDER.
+``python -m tests.support.kill_remote ROOT STAGING`` runs to each URL on standard input in a child,
+whose process id it prints first; then how that ended.
 """
 
 import os
@@ -17,8 +17,6 @@ def main(root: Path, staging: Path) -> None:
     for url in sys.stdin:
         child = os.fork()
         if child == 0:
-            # The parent says who it is before anything can happen to it.
-            os.read(0, 0)
             with place_of(url.strip(), staging) as place:
                 run_here(root, place, **OPTIONS)
             os._exit(0)
