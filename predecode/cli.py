@@ -200,7 +200,7 @@ def run(
     from predecode.selection import select_episodes
     from predecode.sources.registry import open_source
 
-    _check_output(out, staging)
+    out = _checked_output(out, staging)
     source = open_source(src, root)
     settings = make_settings(
         source,
@@ -264,7 +264,7 @@ def retry(
 
     if backend not in ("pyav", "torchcodec"):  # one in this Python, with pixels proven by tests
         raise UserError(f"--backend {backend}: expected pyav or torchcodec.")
-    _check_output(out, staging)
+    out = _checked_output(out, staging)
     settings = load_manifest(out).settings
     with readable(out) as standing:
         source = open_source(settings.source, source_root(out, load_plans(standing.folder), root))
@@ -529,15 +529,17 @@ def _standing(out: str | None) -> "Iterator[Path | Place | None]":
         yield place
 
 
-def _check_output(out: str, staging: Path | None) -> None:
-    """Passes when nothing stands in the way of the folders that are named."""
+def _checked_output(out: str, staging: Path | None) -> str:
+    """A path or URL as messages show it, when no file stands in the way of the folders."""
     from predecode.config import check_folder
     from train_shards.remote_storage import is_url
 
-    if not is_url(out):
-        check_folder("--out", Path(out))
     if staging is not None:
         check_folder("--staging", staging)
+    if is_url(out):
+        return out.rstrip("/")
+    check_folder("--out", Path(out))
+    return str(Path(out))
 
 
 def _finish(

@@ -6,6 +6,7 @@ is tried again, and how often, is ``remote_storage.tried``'s; the door of fsspec
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +21,10 @@ _PROTOCOLS = ("s3://", "s3a://")
 """Stores whose objects appear whole and that can put one only where none is."""
 _PART_BYTES = 16 << 20
 _PARTS_AT_A_TIME = 4
-"""With ``_PART_BYTES`` what an upload holds in memory."""
+"""With ``_PART_BYTES`` what one upload holds in memory."""
+_UPLOADS_AT_A_TIME = 8
 _FILES_AT_A_TIME = 64
+"""Of one request, or of small files that are asked for at the same time."""
 _NO_KEYS = ("NoCredentialsError", "PartialCredentialsError")
 """Source: botocore.exceptions."""
 
@@ -119,8 +122,10 @@ class RemoteFolder:
             StorageError: the store does not answer as it should, or has another size than was
                 sent. Of each file nothing or all is there then.
         """
-        for some in _batches(sorted(files.items())):
-            tried(self._named(some[0][0]), lambda some=some: self._put_once(some))  # type: ignore[misc]
+        with ThreadPoolExecutor(_UPLOADS_AT_A_TIME) as pool:
+            begun = [pool.submit(self._put, path, files[path]) for path in sorted(files)]
+            for upload in begun:
+                upload.result()
 
     def create(self, path: str, data: bytes) -> bool:
         """Puts a small file where none is; returns whether this did.
@@ -178,18 +183,20 @@ class RemoteFolder:
         for kept in answer.get("Errors", ()):
             raise OSError(f"{kept['Key']}: not removed: {kept.get('Message')}")
 
-    def _put_once(self, files: Sequence[tuple[str, Path]]) -> None:
-        filesystem, _ = self._here()
-        filesystem.put(
-            [str(source) for _, source in files],
-            [self._at(path) for path, _ in files],
-            chunksize=_PART_BYTES,
-            max_concurrency=_PARTS_AT_A_TIME,
-        )
-        for path, source in files:
+    def _put(self, path: str, source: Path) -> None:
+        def once() -> None:
+            filesystem, _ = self._here()
+            filesystem.put_file(
+                str(source),
+                self._at(path),
+                chunksize=_PART_BYTES,
+                max_concurrency=_PARTS_AT_A_TIME,
+            )
             got, sent = filesystem.info(self._at(path))["size"], source.stat().st_size
             if got != sent:
-                raise OSError(f"{path}: {got} bytes arrived, {sent} were sent")
+                raise OSError(f"{got} bytes arrived, {sent} were sent")
+
+        tried(self._named(path), once)
 
     def _here(self) -> tuple[Any, str]:
         """Fsspec's object and the root's name; new ones after a fork."""

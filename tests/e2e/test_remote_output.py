@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from predecode.remote_place import place_of, readable
 from predecode.verification.levels import verify_bytes
 from tests.support.jobs import Silent, command, fingerprint, retry_here, run_here, verify_here
 from tests.support.kill_anywhere import OPTIONS
+from tests.support.processes import parent_of
 from tests.support.s3 import BUCKET, KEYS, S3, Fault, serve_s3
 from train_shards import remote_storage
 from train_shards.dataset import ShardDataset
@@ -103,18 +105,55 @@ def wanted(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return fingerprint(out)
 
 
-def test_through_the_command_line_it_is_the_folders_bytes_and_proven(
+def ray_tasks() -> list[int]:
+    """Ray workers with a task, of a driver that this process has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_task = (folder / "cmdline").read_bytes().startswith(b"ray::_call")
+            process_id = int(folder.name)
+            while is_task and process_id > 1:
+                process_id = parent_of(process_id)
+                if process_id == os.getpid():
+                    found.append(int(folder.name))
+                    break
+        except OSError:
+            continue  # gone meanwhile
+    return found
+
+
+def test_a_ray_worker_killed_while_it_uploads_is_replaced_and_the_output_proven(
     server: S3, url: str, b1k_root: Path, tmp_path: Path
 ) -> None:
     variables: dict[str, Any] = {
         "FSSPEC_S3_ENDPOINT_URL": server.endpoint, "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret", "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }  # fmt: skip
-    words = ["run", "--src", "b1k", "--root", b1k_root, "--out", url, "--num-cpus", "2"]
+    killed: list[int] = []
+
+    def on_write(path: str) -> None:
+        if path.endswith(TAR) and not killed:
+            killed.extend(ray_tasks())
+            for process_id in killed:
+                os.kill(process_id, signal.SIGKILL)
+
+    server.on_write = on_write
+    words: list[str | Path] = [
+        "run",
+        "--src",
+        "b1k",
+        "--root",
+        b1k_root,
+        "--out",
+        url,
+        "--num-cpus",
+        "2",
+    ]
     words += ["--tasks", "49", "--size", "32", "--cameras", "head", "--codec", "png"]
     done = command(*words, "--val-episodes", "00490040", "--shard-size", "256", **variables)
     assert done.returncode == 0, done.stderr
     assert f"{url}: 2 episodes, 591 samples, 591 images in 2 shards" in done.stdout
+    assert killed
     folder = tmp_path / "shards"
     run_here(b1k_root, folder, **MANY)
     assert stored(server) == fingerprint(folder)
@@ -155,9 +194,11 @@ def test_killed_at_any_upload_the_same_command_finishes(
 
     def on_write(path: str) -> None:
         is_known.wait()
+        if path == f"/{BUCKET}":
+            return  # removes some
         writes.append(path)
         if len(writes) == moment[0]:
-            os.kill(victim[0], 9)
+            os.kill(victim[0], signal.SIGKILL)
 
     words = [sys.executable, "-m", "tests.support.kill_remote", b1k_root, tmp_path / "staging"]
     variables = {
@@ -284,7 +325,7 @@ def test_it_grows_is_retried_and_begun_anew_as_a_folder_is(
     server: S3, place: Place, own_root: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "shards"
-    video = next(own_root.rglob("episode_00490040.mp4"))
+    video = next(p for p in own_root.rglob("episode_00490040.mp4") if ".head" in str(p))
     sound = video.read_bytes()
     video.write_bytes(sound[: len(sound) // 2])
     for out in (folder, place):
