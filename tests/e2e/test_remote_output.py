@@ -17,7 +17,8 @@ import fsspec.config
 import numpy as np
 import pytest
 
-from predecode.errors import InfraError, UserError
+from predecode.cli import main
+from predecode.errors import EXIT_REFUSED, InfraError, UserError
 from predecode.lock import LOCK_PATH, myself
 from predecode.places import Place
 from predecode.remote_lock import RemoteLock
@@ -29,7 +30,7 @@ from tests.support.processes import parent_of
 from tests.support.s3 import BUCKET, KEYS, S3, Fault, serve_s3
 from train_shards import remote_storage
 from train_shards.dataset import ShardDataset
-from train_shards.format import MANIFEST_PATH
+from train_shards.format import MANIFEST_PATH, plan_path, receipt_path
 from train_shards.node_cache import Cache
 from train_shards.remote_folder import RemoteFolder
 
@@ -228,9 +229,10 @@ def test_killed_at_any_upload_the_same_command_finishes(
         names = [path.partition("/whole/")[2] for path in writes]
         assert stored(server, "whole/") == wanted
         last = len(names)
-        moments = sorted({2, 3, names.index(TAR) + 1, last // 2, last - 1, last})
         assert names[-1] == MANIFEST_PATH
-        assert len(moments) > 4
+        of_shard = names.index(receipt_path("b1k-train-000000"))
+        assert of_shard > names.index(TAR) > names.index(plan_path(0)) == 2  # behind the lock
+        moments = [3, names.index(TAR) + 1, of_shard + 1, last]
         for number in moments:
             prefix = f"killed-{number}"
             moment[0] = number
@@ -389,3 +391,16 @@ def test_strangers_keys_and_folders_are_refused(
         place_of(place.name, tmp_path) as keyless,
     ):
         run_here(b1k_root, keyless, **OPTIONS)
+
+
+def test_a_drop_is_refused_before_anything_is_asked(
+    server: S3, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    server.on_write = asked.append
+    before = len(server.downloads)
+    with pytest.raises(SystemExit) as ended:
+        main(["drop", f"s3://{BUCKET}/some/shards", "--episodes", "00490010"])
+    assert ended.value.code == EXIT_REFUSED
+    assert "a drop works on a folder" in capsys.readouterr().err
+    assert (asked, len(server.downloads)) == ([], before)
