@@ -4,7 +4,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -22,11 +22,13 @@ from predecode.errors import (
     InfraError,
     UserError,
 )
+from train_shards.errors import StorageError
 
 if TYPE_CHECKING:
     from predecode.cluster import Cluster
     from predecode.dropping import DropOutcome
     from predecode.job import Outcome, Work
+    from predecode.places import Place
     from predecode.sources.episode import Source
 
 __all__ = ["app", "main"]
@@ -48,6 +50,16 @@ _USAGE_ERROR: type[typer.BadParameter] = next(
 
 SrcOption = Annotated[str, typer.Option(help="Kind of source: b1k, lerobot, videos.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards.")]
+OutputOption = Annotated[
+    str, typer.Option("--out", "-o", help="Folder for the shards, or a URL: s3://bucket/prefix.")
+]
+StagingOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder on each node for what is not uploaded yet, where the output is a URL. "
+        "Default: staging in the node's cache."
+    ),
+]
 RootOption = Annotated[
     Path | None,
     typer.Option(help="Folder of the source's data. Default: $B1K_ROOT, else data/b1k."),
@@ -123,7 +135,7 @@ def sample(
 
 @app.command()
 def run(
-    out: OutOption,
+    out: OutputOption,
     src: SrcOption,
     root: RootOption = None,
     tasks: Annotated[
@@ -187,18 +199,20 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove what an earlier run left in --out.")
     ] = False,
+    staging: StagingOption = None,
 ) -> None:
     """Decode a data set into shards; the same command again finishes an interrupted run.
 
     Example: predecode run --src b1k --out shards/
     """
-    from predecode.config import check_folder, make_settings
+    from predecode.config import make_settings
     from predecode.job import run_job
     from predecode.progress import JobProgress
+    from predecode.remote_place import place_of
     from predecode.selection import select_episodes
     from predecode.sources.registry import open_source
 
-    check_folder("--out", out)
+    out = _checked_output(out, staging)
     source = open_source(src, root)
     settings = make_settings(
         source,
@@ -218,25 +232,26 @@ def run(
         annotated_only=annotated_only,
     )
     selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
-    with JobProgress() as display:
-        for why in dict.fromkeys(source.left_out.values()):
-            display.note(f"left out: {why}")
-        outcome = run_job(
-            out.resolve(),
-            source,
-            settings,
-            selected,
-            _starter(address, num_cpus, node_wait_s, display.note, memory_limit_mb),
-            display,
-            overwrite=overwrite,
-            work=_isolated(hang_limit_s, memory_limit_mb),
-        )
-    _finish(out, source, outcome, max_failures)
+    with place_of(out, staging) as place:
+        with JobProgress() as display:
+            for why in dict.fromkeys(source.left_out.values()):
+                display.note(f"left out: {why}")
+            outcome = run_job(
+                place,
+                source,
+                settings,
+                selected,
+                _starter(address, num_cpus, node_wait_s, display.note, memory_limit_mb),
+                display,
+                overwrite=overwrite,
+                work=_isolated(hang_limit_s, memory_limit_mb),
+            )
+        _finish(out, place.folder, source, outcome, max_failures)
 
 
 @app.command()
 def retry(
-    out: Annotated[Path, typer.Argument(help="An output with quarantined episodes.")],
+    out: Annotated[str, typer.Argument(help="An output with quarantined episodes.")],
     episodes: Annotated[
         str | None, typer.Option(help="Ids of quarantined episodes. Default: all.")
     ] = None,
@@ -250,35 +265,40 @@ def retry(
     hang_limit_s: HangLimitOption = 300,
     memory_limit_mb: MemoryLimitOption = 4096,
     node_wait_s: NodeWaitOption = 60,
+    staging: StagingOption = None,
 ) -> None:
     """Try quarantined episodes again after a repair; what succeeds is added as new shards."""
     from predecode.job import retry_job
     from predecode.output import load_plans, source_root
     from predecode.progress import JobProgress
+    from predecode.remote_place import place_of, readable
     from predecode.sources.registry import open_source
     from train_shards.manifest import load_manifest
 
     if backend not in ("pyav", "torchcodec"):  # one in this Python, with pixels proven by tests
         raise UserError(f"--backend {backend}: expected pyav or torchcodec.")
+    out = _checked_output(out, staging)
     settings = load_manifest(out).settings
-    source = open_source(settings.source, source_root(out, load_plans(out), root))
+    with readable(out) as standing:
+        source = open_source(settings.source, source_root(out, load_plans(standing.folder), root))
     wanted = None if episodes is None else _parse_ids(episodes)
-    with JobProgress() as display:
-        outcome = retry_job(
-            out.resolve(),
-            source,
-            wanted,
-            _starter(address, num_cpus, node_wait_s, display.note, memory_limit_mb),
-            display,
-            work=_isolated(hang_limit_s, memory_limit_mb),
-            backend=backend,
-        )
-    _finish(out, source, outcome, max_failures)
+    with place_of(out, staging) as place:
+        with JobProgress() as display:
+            outcome = retry_job(
+                place,
+                source,
+                wanted,
+                _starter(address, num_cpus, node_wait_s, display.note, memory_limit_mb),
+                display,
+                work=_isolated(hang_limit_s, memory_limit_mb),
+                backend=backend,
+            )
+        _finish(out, place.folder, source, outcome, max_failures)
 
 
 @app.command()
 def drop(
-    out: Annotated[Path, typer.Argument(help="An output of predecode run.")],
+    out: Annotated[str, typer.Argument(help="An output of predecode run: a folder.")],
     episodes: Annotated[
         str | None, typer.Option(help="Ids of episodes to take out: 00490010,00490020.")
     ] = None,
@@ -300,20 +320,27 @@ def drop(
     """
     from predecode.dropping import drop_episodes
     from predecode.progress import JobProgress
+    from train_shards.remote_storage import is_url
 
     if episodes is None and not rewrite:
         raise UserError("drop: expected --episodes, or --rewrite for those dropped before.")
+    if is_url(out):
+        raise UserError(
+            f"{out}: a drop works on a folder. Bring the output to one and drop there, then upload "
+            "it to a new prefix."
+        )
     wanted = set[int]() if episodes is None else _parse_ids(episodes)
+    folder = Path(out).resolve()
     with JobProgress() as display:
-        outcome = drop_episodes(out.resolve(), wanted, display, rewrite=rewrite)
-    for line in _drop_lines(out, outcome, is_rewritten=rewrite):
+        outcome = drop_episodes(folder, wanted, display, rewrite=rewrite)
+    for line in _drop_lines(Path(out), outcome, is_rewritten=rewrite):
         print(line)
 
 
 @app.command()
 def verify(
     out: Annotated[
-        Path | None, typer.Argument(help="An output of predecode run; none with --source.")
+        str | None, typer.Argument(help="An output of predecode run; none with --source.")
     ] = None,
     source_only: Annotated[
         bool, typer.Option("--source", help="Look at a data set before anything is decoded.")
@@ -399,12 +426,12 @@ def verify(
     check_asked(given, min_psnr, fast=fast, source_only=source_only)
     if report_dir is not None:
         check_folder("--report", report_dir)
-    with JobProgress() as display:
+    with JobProgress() as display, _standing(out) as standing:
         starter = _starter(address, num_cpus, node_wait_s, display.note)
-        if out is None:
+        if standing is None:
             found = Verified(verify_source(open_source(src, root), starter, display), [])
         elif fast:
-            found = Verified(verify_bytes(out, display), [])
+            found = Verified(verify_bytes(standing, display), [])
         else:
             default = Asked()
             asked = Asked(
@@ -415,7 +442,7 @@ def verify(
                 pythons=parse_backend_python(backend_python or []),
                 min_psnr_db=default.min_psnr_db if min_psnr is None else min_psnr,
             )
-            found = verify_output(out, root, asked, starter, display)
+            found = verify_output(standing, root, asked, starter, display)
     if report_dir is not None:
         write_report(report_dir, found.report, found.worst)
     if as_json:
@@ -445,7 +472,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (UserError, DataError) as error:
         _say(f"error: {error}")
         status = EXIT_REFUSED
-    except InfraError as error:
+    except (InfraError, StorageError) as error:
         _say(f"error: {error}")
         status = EXIT_BUG
     except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit status
@@ -513,8 +540,39 @@ def _parse_ids(text: str) -> set[int]:
         raise UserError(f"--episodes {text}: expected ids, such as 00490010,00490020.") from None
 
 
-def _finish(out: Path, source: "Source", outcome: "Outcome", max_failures: int) -> None:
-    """Prints the summary; ends with 1 when more is missing than allowed."""
+@contextmanager
+def _standing(out: str | None) -> "Iterator[Path | Place | None]":
+    """What ``verify`` looks at: the output's folder or place; None for a source."""
+    from predecode.remote_place import readable
+    from train_shards.remote_storage import is_url
+
+    if out is None or not is_url(out):
+        yield None if out is None else Path(out)
+        return
+    with readable(out) as place:
+        yield place
+
+
+def _checked_output(out: str, staging: Path | None) -> str:
+    """A path or URL as messages show it, when no file stands in the way of the folders."""
+    from predecode.config import check_folder
+    from train_shards.remote_storage import is_url
+
+    if staging is not None:
+        check_folder("--staging", staging)
+    if is_url(out):
+        return out.rstrip("/")
+    check_folder("--out", Path(out))
+    return str(Path(out))
+
+
+def _finish(
+    out: str, folder: Path, source: "Source", outcome: "Outcome", max_failures: int
+) -> None:
+    """Prints the summary; ends with 1 when more is missing than allowed.
+
+    ``folder`` holds the copies of this call's annotations.
+    """
     from predecode.manifest import retry_command
     from predecode.progress import format_bytes
     from predecode.survey.copied import annotations_line
@@ -533,7 +591,7 @@ def _finish(out: Path, source: "Source", outcome: "Outcome", max_failures: int) 
         _say(f"quarantined: {fault}. After repair: {retry_command(out, fault)}")
     if len(faults) > _MOST_LINES:
         _say(f"… {len(faults)} in all, see {out}/.predecode/quarantine.jsonl")
-    if line := annotations_line(out, source, outcome.new_episodes):
+    if line := annotations_line(folder, source, outcome.new_episodes):
         _say(line)
     if len(faults) > max_failures:
         raise typer.Exit(EXIT_INCOMPLETE)

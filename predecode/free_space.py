@@ -4,7 +4,7 @@ A quota is not seen: what counts is what the file system says is free.
 """
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,16 +21,13 @@ from predecode.progress import Display, format_bytes
 from predecode.sizing import EpisodeSize, SampleSize, SizeJob, SizeReceipt
 from predecode.sources.episode import Source
 from predecode.sources.instances import id_list_path
-from predecode.tasks import AnyJob, AnyReceipt
+from predecode.tasks import Work
 from train_shards.format import SPLITS
 from train_shards.index import index_bytes
 from train_shards.ledger import encode_ledger, ledger_dtype
 from train_shards.manifest import encode_json
 
-__all__ = ["Unwritten", "Work", "amount_of", "check_free_space", "measure"]
-
-Report = Callable[[int], None]
-Work = Callable[[AnyJob, Report], AnyReceipt]
+__all__ = ["Unwritten", "amount_of", "check_free_space", "measure"]
 
 _BATCH = 6
 """Pieces that one process looks at: what dies in it costs no more of the sample."""

@@ -10,10 +10,9 @@ import msgspec
 
 from predecode.cluster import Cluster
 from predecode.dropped import Dropped, load_dropped
-from predecode.errors import EpisodeFault, UserError, disk_errors_of
-from predecode.free_space import Unwritten, Work, check_free_space
+from predecode.errors import EpisodeFault, UserError
+from predecode.free_space import Unwritten, check_free_space
 from predecode.labels import labelled_frames, unlabelled_note
-from predecode.lock import OutputLock
 from predecode.manifest import faults_of, is_published, publish
 from predecode.metadata_copies import without_episodes
 from predecode.output import (
@@ -26,6 +25,7 @@ from predecode.output import (
     receipt_of,
 )
 from predecode.pipeline import ShardJob
+from predecode.places import LocalPlace, Place, at
 from predecode.planning import Plan, PlannedEpisode, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display
@@ -39,10 +39,8 @@ from predecode.standing_output import (
     listed_ids,
     refuse_other_settings,
     refuse_shrinking,
-    refuse_strangers,
-    wipe,
 )
-from predecode.tasks import CheckJob, CheckReceipt, run_task
+from predecode.tasks import CheckJob, CheckReceipt, Work, run_task
 from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, plan_path
 from train_shards.instances import instances_path
@@ -78,7 +76,7 @@ class _New(NamedTuple):
 
 
 def run_job(
-    out: Path,
+    out: Path | Place,
     source: Source,
     settings: Settings,
     selected: Sequence[Episode],
@@ -96,26 +94,29 @@ def run_job(
         UserError: the output has other settings or more episodes than selected, or is locked.
         InfraError: a disk, node or the source failed; what is finished stays.
     """
-    if not overwrite and not any((out / plan_path(0)).parent.glob("plan-*.json")):
-        refuse_strangers(out)  # before a lock is left among them
-    with disk_errors_of(str(out)), OutputLock(out):
+    place = at(out)
+    if not overwrite:
+        place.refuse_strangers()  # before a lock is left among them
+    with place.held():
         if overwrite:
-            wipe(out)
-        shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
-        plans = load_plans(out)
+            place.wipe()
+        folder = place.folder
+        shutil.rmtree(folder / TEMPORARY_FOLDER, ignore_errors=True)
+        plans = load_plans(folder)
+        dropped = load_dropped(folder).ids
         if plans:
-            refuse_other_settings(out, plans, settings)
-            refuse_shrinking(out, known_episodes(plans) - load_dropped(out).ids, selected)
+            refuse_other_settings(place.name, plans, settings)
+            refuse_shrinking(place.name, known_episodes(plans) - dropped, selected)
         else:
-            refuse_strangers(out)
-        known = known_episodes(plans) | load_dropped(out).ids
+            place.refuse_strangers()
+        known = known_episodes(plans) | dropped
         unknown = [episode for episode in selected if episode.episode_index not in known]
         new = _to_plan(source, settings, unknown, display, is_first=not plans)
-        return _complete(out, source, settings, plans, new, start_cluster, work, display)
+        return _complete(place, source, settings, plans, new, start_cluster, work, display)
 
 
 def retry_job(
-    out: Path,
+    out: Path | Place,
     source: Source,
     wanted: set[int] | None,
     start_cluster: StartCluster,
@@ -140,24 +141,26 @@ def retry_job(
             loaded.
     """
     load_backend(backend)
-    with disk_errors_of(str(out)), OutputLock(out):
-        shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
-        load_manifest(out)
-        plans = load_plans(out)
-        faulty = set(faults_of(finished_generations(out, plans)))
+    place = at(out)
+    with place.held():
+        shutil.rmtree(place.folder / TEMPORARY_FOLDER, ignore_errors=True)
+        load_manifest(place.folder)
+        plans = load_plans(place.folder)
+        finished = finished_generations(place.folder, plans, size_of=place.size_of)
+        faulty = set(faults_of(finished))
         strangers = sorted((wanted or set()) - faulty)
         if not faulty:
-            raise UserError(f"{out}: no episode is quarantined. There is nothing to retry.")
+            raise UserError(f"{place.name}: no episode is quarantined. There is nothing to retry.")
         if strangers:
             raise UserError(
-                f"{out}: --episodes {listed_ids(strangers)}: not quarantined. "
+                f"{place.name}: --episodes {listed_ids(strangers)}: not quarantined. "
                 f"Choose from {listed_ids(sorted(faulty))}."
             )
         chosen = faulty if wanted is None else wanted
         episodes = [e for e in source.episodes if e.episode_index in chosen]
         settings = plans[0].settings
         new = _to_plan(source, settings, episodes, display, is_first=False)
-        return _complete(out, source, settings, plans, new, start_cluster, work, display, backend)
+        return _complete(place, source, settings, plans, new, start_cluster, work, display, backend)
 
 
 def _to_plan(
@@ -188,7 +191,7 @@ def _to_plan(
 
 
 def _complete(
-    out: Path,
+    place: Place,
     source: Source,
     settings: Settings,
     plans: list[Plan],
@@ -199,13 +202,19 @@ def _complete(
     backend: str = STORING_BACKEND,
 ) -> Outcome:
     """Plans the new episodes, runs every task without a receipt, and publishes if that changed."""
+    out, size_of = place.folder, place.size_of
     old = load_manifest(out) if (out / MANIFEST_PATH).is_file() else None
     # The root may have moved since; the inputs' digests tell whether it is the same data.
     plans = [msgspec.structs.replace(plan, root=str(source.root.resolve())) for plan in plans]
-    to_do = [job for plan in plans for job in jobs_of(out, plan) if receipt_of(out, job) is None]
+    to_do = [
+        job
+        for plan in plans
+        for job in jobs_of(out, plan)
+        if receipt_of(out, job, size_of=size_of) is None
+    ]
     dropped = load_dropped(out)
     if old is not None and is_published(old, plans, dropped) and not to_do and not new.episodes:
-        return Outcome(old, faults_of(finished_generations(out, plans)), 0)
+        return Outcome(old, faults_of(finished_generations(out, plans, size_of=size_of)), 0)
     num_new_images = 0
     if to_do or new.episodes:
         with start_cluster() as cluster:
@@ -217,16 +226,19 @@ def _complete(
                     added = plan
                     plans = [*plans, plan]
                     to_do += jobs_of(out, plan)
-            unwritten = Unwritten(out, source, plans, to_do, _published(old), added)
-            check_free_space(unwritten, cluster, work, display)
+            if isinstance(place, LocalPlace):  # an object store does not tell what is free
+                unwritten = Unwritten(out, source, plans, to_do, _published(old), added)
+                check_free_space(unwritten, cluster, work, display)
             if added is not None:
                 write_atomic(
                     out / plan_path(added.generation), encode_json(added), out / TEMPORARY_FOLDER
                 )
-            num_new_images = _run_tasks(cluster, work, to_do, display)
+                place.push()
+            num_new_images = _run_tasks(place, cluster, place.work(work), to_do, display)
     _copy_metadata(out, source, plans, dropped)
-    finished = finished_generations(out, plans)
-    manifest = publish(out, finished, old, dropped.episodes)
+    finished = finished_generations(out, plans, size_of=size_of)
+    manifest = publish(out, finished, old, dropped.episodes, name=place.name, read=place.read)
+    place.push()
     # A task of an earlier call that was still dying when this one began may have left a file.
     shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
     return Outcome(manifest, faults_of(finished), num_new_images, _new_episodes(old, plans))
@@ -289,15 +301,18 @@ def _plan(
     )
 
 
-def _run_tasks(cluster: Cluster, work: Work, jobs: list[Job], display: Display) -> int:
+def _run_tasks(
+    place: Place, cluster: Cluster, work: Work, jobs: list[Job], display: Display
+) -> int:
     """Runs the tasks; returns the number of images stored."""
     num_cameras = len(jobs[0].settings.cameras) if jobs else 0
     shards = [job for job in jobs if isinstance(job, ShardJob)]
     num_frames = sum(job.task.num_samples for job in shards)
     display.phase("decoding", "frames", num_frames, parts_per_step=max(num_cameras, 1))
     num_images = 0
-    for _, receipt in cluster.run(work, jobs, lambda n: display.advance(n, 0)):
+    for job, receipt in cluster.run(work, jobs, lambda n: display.advance(n, 0)):
         if isinstance(receipt, ShardReceipt | LowdimReceipt):
+            place.take(job, receipt)
             display.advance(0, receipt.entry.num_bytes)
         if isinstance(receipt, ShardReceipt):
             num_images += receipt.entry.num_samples * num_cameras

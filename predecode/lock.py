@@ -11,9 +11,9 @@ from typing import Self
 from predecode.links import refuse_links_outside
 from train_shards.errors import UserError
 
-__all__ = ["OutputLock"]
+__all__ = ["LOCK_PATH", "OutputLock", "held_elsewhere", "is_stale", "myself"]
 
-_LOCK = ".predecode/lock"
+LOCK_PATH = ".predecode/lock"
 
 
 class OutputLock:
@@ -25,7 +25,7 @@ class OutputLock:
 
     def __init__(self, out: Path) -> None:
         """Takes nothing yet."""
-        self._path = out / _LOCK
+        self._path = out / LOCK_PATH
 
     def __enter__(self) -> Self:
         """Takes the lock.
@@ -36,7 +36,7 @@ class OutputLock:
         """
         refuse_links_outside(self._path.parent.parent)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        mine = json.dumps(_myself()).encode()
+        mine = myself()
         new = self._path.with_name(f"lock.new.{platform.node()}.{os.getpid()}")
         while True:
             new.write_bytes(mine)
@@ -69,22 +69,9 @@ class OutputLock:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return  # given back just now
-        try:
-            holder = json.loads(data)
-            host, pid = str(holder["host"]), int(holder["pid"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            # Cut short by a full disk or a lost machine.
-            raise UserError(
-                f"{self._path}: a lock without a holder, probably of a process that was killed. "
-                "If no other run writes here, remove this file."
-            ) from None
-        if host == platform.node() and _started(pid) != holder.get("process_start"):
-            self._remove(data)
-            return
-        raise UserError(
-            f"{self._path.parent.parent}: another run writes here: host {host}, process {pid}, "
-            f"since {holder.get('since')}. Wait for it, or, if it is dead, remove {self._path}."
-        )
+        if not is_stale(data, self._path):
+            raise held_elsewhere(data, self._path.parent.parent, self._path)
+        self._remove(data)
 
     def _remove(self, stale: bytes) -> None:
         """Removes the lock that was judged, and no other that has taken its place since."""
@@ -100,13 +87,43 @@ class OutputLock:
         aside.unlink(missing_ok=True)
 
 
-def _myself() -> dict[str, object]:
-    return {
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "process_start": _started(os.getpid()),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
+def myself() -> bytes:
+    """Returns what a lock says of this process."""
+    return json.dumps(
+        {
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "process_start": _started(os.getpid()),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+    ).encode()
+
+
+def is_stale(lock: bytes, where: object) -> bool:
+    """Whether a lock is of a process of this host that is dead.
+
+    Raises:
+        UserError: the lock names no holder.
+    """
+    try:
+        holder = json.loads(lock)
+        host, pid = str(holder["host"]), int(holder["pid"])
+    except (ValueError, KeyError, TypeError):
+        # Cut short by a full disk or a lost machine.
+        raise UserError(
+            f"{where}: a lock without a holder, probably of a process that was killed. "
+            "If no other run writes here, remove this file."
+        ) from None
+    return host == platform.node() and _started(pid) != holder.get("process_start")
+
+
+def held_elsewhere(lock: bytes, out: object, where: object) -> UserError:
+    """Returns what is said to whoever finds an output locked."""
+    holder = json.loads(lock)
+    return UserError(
+        f"{out}: another run writes here: host {holder['host']}, process {holder['pid']}, "
+        f"since {holder.get('since')}. Wait for it, or, if it is dead, remove {where}."
+    )
 
 
 def _started(pid: int) -> str | None:

@@ -5,7 +5,7 @@ crash, ends with the same bytes.
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -49,6 +49,8 @@ __all__ = [
     "retry_command",
     "write_split_index",
 ]
+
+Read = Callable[[str], bytes]
 
 QUARANTINE_PATH = ".predecode/quarantine.jsonl"
 WIDS_KIND = "wids-shard-index-v1"
@@ -94,6 +96,9 @@ def publish(
     finished: list[Finished],
     old: Manifest | None,
     dropped: Sequence[DroppedEpisode] = (),
+    *,
+    name: str = "",
+    read: Read | None = None,
 ) -> Manifest:
     """Writes indexes, quarantine list, card and wids index, then the manifest; returns it.
 
@@ -104,14 +109,19 @@ def publish(
         finished: all generations.
         old: the manifest so far; indexes of its generations that mask the same are kept.
         dropped: every episode that was taken out.
+        name: what the operator calls the output, where that is not ``out``.
+        read: returns a ledger by its path, where the ledgers do not lie in ``out``.
 
     Cost: reads the ledgers of new generations, about 100 bytes a sample.
     """
     temporary = out / TEMPORARY_FOLDER
     kept = {entry.plan_digest: entry.indexes for entry in (old.generations if old else [])}
-    indexes = [_publish_indexes(out, item, kept.get(item.plan.digest, {})) for item in finished]
+    read = read or (lambda path: (out / path).read_bytes())
+    indexes = [
+        _publish_indexes(out, item, kept.get(item.plan.digest, {}), read) for item in finished
+    ]
     manifest = build_manifest(finished, indexes, dropped)
-    rows = [_quarantine_row(out, fault) for fault in faults_of(finished).values()]
+    rows = [_quarantine_row(name or out, fault) for fault in faults_of(finished).values()]
     write_atomic(out / QUARANTINE_PATH, b"".join(row + b"\n" for row in rows), temporary)
     for path, text in (("README.md", _card(manifest)), *_wids(manifest)):
         write_atomic(out / path, text.encode(), temporary)
@@ -137,19 +147,19 @@ def remove_unnamed(out: Path, manifest: Manifest) -> None:
             path.unlink(missing_ok=True)
 
 
-def _quarantine_row(out: Path, fault: EpisodeFault) -> bytes:
+def _quarantine_row(out: Path | str, fault: EpisodeFault) -> bytes:
     row = {**msgspec.to_builtins(fault), "retry": retry_command(out, fault)}
     if (command := reproduce_command(out, fault)) is not None:
         row["reproduce"] = command
     return msgspec.json.encode(row, order="sorted")
 
 
-def retry_command(out: Path, fault: EpisodeFault) -> str:
+def retry_command(out: Path | str, fault: EpisodeFault) -> str:
     """Returns the command that tries a repaired episode again."""
     return f"predecode retry {out} --episodes {fault.episode_index:08d}"
 
 
-def reproduce_command(out: Path, fault: EpisodeFault) -> str | None:
+def reproduce_command(out: Path | str, fault: EpisodeFault) -> str | None:
     """Returns what makes a process die again of this fault, None of a fault of another kind."""
     if fault.death is msgspec.UNSET:
         return None
@@ -243,7 +253,7 @@ def _lowdim_entries(item: Finished) -> list[LowdimEntry]:
 
 
 def _publish_indexes(
-    out: Path, item: Finished, kept: dict[str, IndexEntry]
+    out: Path, item: Finished, kept: dict[str, IndexEntry], read: Read
 ) -> dict[str, IndexEntry]:
     entries = {}
     for split in SPLITS:
@@ -253,7 +263,7 @@ def _publish_indexes(
                 entries[split] = kept[split]
                 continue
             with atomic_file(out / path, out / TEMPORARY_FOLDER) as file:
-                entries[split] = write_split_index(file, out, item, split)
+                entries[split] = write_split_index(file, item, split, read)
     return entries
 
 
@@ -263,8 +273,10 @@ def _index_path(item: Finished, split: str) -> str:
     return index_path(split, item.plan.generation, len(mine & item.dropped))
 
 
-def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> IndexEntry:
+def write_split_index(file: BinaryIO, item: Finished, split: str, read: Read) -> IndexEntry:
     """Writes the index of one split of one generation to ``file``; returns its entry.
+
+    ``read`` returns a ledger by its path.
 
     Masked episodes keep their rows and lose their live bit.
 
@@ -280,7 +292,7 @@ def write_split_index(file: BinaryIO, out: Path, item: Finished, split: str) -> 
     def ledgers() -> Iterator[tuple[int, NDArray[np.void]]]:
         for number, shard in enumerate(shards):
             if shard.split == split:
-                data = (out / shard.ledger).read_bytes()
+                data = read(shard.ledger)
                 rows = decode_ledger(data, num_members, num_images, where=shard.ledger)
                 check_extents(rows, shard.num_bytes, where=shard.ledger)
                 yield number, rows

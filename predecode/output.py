@@ -9,7 +9,7 @@ from predecode.lowdim_task import LowdimJob
 from predecode.manifest import Finished
 from predecode.pipeline import ShardJob
 from predecode.planning import Plan, PlannedEpisode
-from predecode.receipts import LowdimReceipt, ShardReceipt, read_receipt
+from predecode.receipts import LowdimReceipt, ShardReceipt, SizeOf, read_receipt
 from predecode.stored_plan import decode_plan
 from train_shards.format import SPLITS, plan_path
 
@@ -63,7 +63,7 @@ def free_numbers(plans: Sequence[Plan], used: Numbers) -> Numbers:
     )
 
 
-def source_root(out: Path, plans: Sequence[Plan], root: Path | None) -> Path:
+def source_root(out: Path | str, plans: Sequence[Plan], root: Path | None) -> Path:
     """Returns the folder of an output's source: ``root``, else that of its newest plan.
 
     Raises:
@@ -79,11 +79,11 @@ def source_root(out: Path, plans: Sequence[Plan], root: Path | None) -> Path:
 
 
 def finished_generations(
-    out: Path, plans: list[Plan], *, check_files: bool = True
+    out: Path, plans: list[Plan], *, check_files: bool = True, size_of: SizeOf | None = None
 ) -> list[Finished]:
     """Returns all plans with their receipts and what of them is dropped.
 
-    ``check_files`` is as in ``read_receipt``.
+    ``check_files`` and ``size_of`` are as in ``read_receipt``.
 
     Raises:
         InfraError: a task has none, or its file is gone.
@@ -94,7 +94,7 @@ def finished_generations(
         shards: list[ShardReceipt] = []
         tables: list[LowdimReceipt] = []
         for job in jobs_of(out, plan):
-            receipt = receipt_of(out, job, check_files=check_files)
+            receipt = receipt_of(out, job, check_files=check_files, size_of=size_of)
             if receipt is None:
                 raise InfraError(
                     f"{out}: task {job.name} has no valid receipt; no manifest published. "
@@ -109,7 +109,7 @@ def finished_generations(
     return finished
 
 
-def jobs_of(out: Path, plan: Plan) -> list[Job]:
+def jobs_of(out: Path | str, plan: Plan) -> list[Job]:
     """Returns every task of a plan, tables first, with what a node needs to do it."""
     planned = {p.episode.episode_index: p for p in plan.episodes}
     root, settings = plan.root, plan.settings
@@ -144,7 +144,11 @@ def _in_order(planned: dict[int, PlannedEpisode], ids: list[int]) -> list[Planne
     return [planned[episode_index] for episode_index in dict.fromkeys(ids)]
 
 
-def receipt_of(out: Path, job: Job, *, check_files: bool = True) -> Receipt | None:
+def receipt_of(
+    out: Path, job: Job, *, check_files: bool = True, size_of: SizeOf | None = None
+) -> Receipt | None:
     """Returns a task's receipt, or None when it is to be run; see ``read_receipt``."""
     kind = ShardReceipt if isinstance(job, ShardJob) else LowdimReceipt
-    return read_receipt(out, job.name, job.plan_digest, kind, check_files=check_files)
+    return read_receipt(
+        out, job.name, job.plan_digest, kind, check_files=check_files, size_of=size_of
+    )

@@ -41,7 +41,7 @@ def refuse_strangers(out: Path) -> None:
         )
 
 
-def refuse_other_settings(out: Path, plans: list[Plan], settings: Settings) -> None:
+def refuse_other_settings(out: Path | str, plans: list[Plan], settings: Settings) -> None:
     """Passes when an output has these settings.
 
     Raises:
@@ -55,7 +55,7 @@ def refuse_other_settings(out: Path, plans: list[Plan], settings: Settings) -> N
         )
 
 
-def refuse_shrinking(out: Path, held: set[int], selected: Sequence[Episode]) -> None:
+def refuse_shrinking(out: Path | str, held: set[int], selected: Sequence[Episode]) -> None:
     """Passes when every episode that an output holds, by ``episode_index``, is selected.
 
     Raises:

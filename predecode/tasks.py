@@ -22,6 +22,7 @@ __all__ = [
     "CheckReceipt",
     "Job",
     "Receipt",
+    "Work",
     "alone",
     "episodes_of",
     "run_task",
@@ -58,6 +59,8 @@ Job = ShardJob | LowdimJob | CheckJob
 Receipt = ShardReceipt | LowdimReceipt | CheckReceipt
 AnyJob = Job | SizeJob
 AnyReceipt = Receipt | SizeReceipt
+Work = Callable[[AnyJob, Report], AnyReceipt]
+"""What does a job: here, or in a process of its own."""
 
 
 def run_task(job: AnyJob, report: Report) -> AnyReceipt:

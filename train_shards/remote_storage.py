@@ -35,7 +35,7 @@ from train_shards.storage import (
     read_range,
 )
 
-__all__ = ["RemoteStorage", "is_url", "open_storage"]
+__all__ = ["RemoteStorage", "connect", "is_url", "open_storage", "tried"]
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class RemoteStorage:
         self._url = url.rstrip("/")
         self._whole_shards = whole_shards
         self._process = os.getpid()
-        self._fs, self._root = _connect(self._url)
+        self._fs, self._root = connect(self._url)
         self._cache = NodeCache(cache)
         self._files = OpenFiles(_OPEN_FILES)
         self._shards = OpenFiles(_OPEN_SHARDS)
@@ -225,34 +225,13 @@ class RemoteStorage:
         return DataError(f"{self._url}/{path}: gone, but the manifest names it.")
 
     def _tried(self, path: str, once: Callable[[], _T]) -> _T:
-        """What ``once`` returns, after several attempts where need be.
-
-        Raises:
-            FileNotFoundError: there is no such file; asked once.
-            DataError: what came was wrong each time.
-            StorageError: every other fault of storage, network or local disk.
-        """
-        attempts = Retrying(
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
-            retry=retry_if_exception(_may_pass),
-            before_sleep=lambda state: _log_retry(f"{self._url}/{path}", state),
-            reraise=True,
-        )
-        try:
-            return attempts(once)
-        except FileNotFoundError:
-            raise
-        except _storage_errors() as error:
-            raise StorageError(
-                f"{self._url}/{path}: {type(error).__name__}: {error} (up to {_ATTEMPTS} attempts)."
-                " Check network, endpoint, keys and the node's disk; what was done is not lost."
-            ) from error
+        """As ``tried``, for a file of this output."""
+        return tried(f"{self._url}/{path}", once)
 
     def _filesystem(self) -> Any:
         """Fsspec's object; a new one after a fork, whose event loop has no thread."""
         if self._process != os.getpid():
-            self._fs, self._root = _connect(self._url)
+            self._fs, self._root = connect(self._url)
             self._process = os.getpid()
         return self._fs
 
@@ -260,8 +239,42 @@ class RemoteStorage:
         return f"{self._root}/{path}"
 
 
-def _connect(url: str) -> tuple[Any, str]:
-    """Fsspec's object for a URL and the root's name in it."""
+def tried(what: str, once: Callable[[], _T]) -> _T:
+    """Returns what ``once`` does, after several attempts where need be.
+
+    Args:
+        what: the URL that is asked for, for messages.
+        once: one attempt.
+
+    Raises:
+        FileNotFoundError: there is no such file; asked once.
+        DataError: what came was wrong each time.
+        StorageError: every other fault of storage, network or local disk.
+    """
+    attempts = Retrying(
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+        retry=retry_if_exception(_may_pass),
+        before_sleep=lambda state: _log_retry(what, state),
+        reraise=True,
+    )
+    try:
+        return attempts(once)
+    except FileNotFoundError:
+        raise
+    except _storage_errors() as error:
+        raise StorageError(
+            f"{what}: {type(error).__name__}: {error} (up to {_ATTEMPTS} attempts)."
+            " Check network, endpoint, keys and the node's disk; what was done is not lost."
+        ) from error
+
+
+def connect(url: str) -> tuple[Any, str]:
+    """Returns fsspec's object for a URL and the root's name in it.
+
+    Raises:
+        UserError: no such protocol, or a package for it is missing.
+    """
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:

@@ -57,7 +57,7 @@ class Jobs(NamedTuple):
 
 
 def make_jobs(
-    out: Path,
+    out: Path | str,
     root: Path,
     manifest: Manifest,
     finished: Sequence[Finished],
@@ -142,7 +142,7 @@ def _draw(
 
 
 def _shard_jobs(
-    out: Path,
+    out: Path | str,
     finished: Sequence[Finished],
     manifest: Manifest,
     chosen: Samples | None,
@@ -223,7 +223,7 @@ def _backends_job(job: VerifyJob, asked: Asked) -> BackendsJob:
 
 
 def _table_jobs(
-    out: Path, finished: Sequence[Finished], manifest: Manifest, asked: Asked
+    out: Path | str, finished: Sequence[Finished], manifest: Manifest, asked: Asked
 ) -> Iterator[TableJob]:
     entries = {Path(t.path).stem: t for g in manifest.generations for t in g.lowdim}
     stored = sorted({e for entry in entries.values() for e in entry.episodes})

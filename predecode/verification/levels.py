@@ -16,14 +16,21 @@ from predecode.cluster import Cluster
 from predecode.errors import DataError, InfraError
 from predecode.manifest import faults_of
 from predecode.output import finished_generations, load_plans, source_root
+from predecode.places import Place, at
 from predecode.progress import Display
 from predecode.sources.episode import Source
 from predecode.survey.episodes import source_level, survey_episodes, survey_jobs
 from predecode.verification.backends import backends_level, compare_backends
 from predecode.verification.image_difference import ImageDifference
 from predecode.verification.jobs import Asked, Jobs, make_jobs
+from predecode.verification.on_node import (
+    pictures_on_node,
+    verify_samples_on_node,
+    verify_shard_on_node,
+    verify_table_on_node,
+)
 from predecode.verification.page import ImagePair
-from predecode.verification.pictures import VerifyJob, both_pictures
+from predecode.verification.pictures import VerifyJob
 from predecode.verification.report import (
     Finding,
     FramesLevel,
@@ -31,10 +38,10 @@ from predecode.verification.report import (
     SamplesLevel,
     StructureLevel,
 )
-from predecode.verification.samples import SamplesVerdict, verify_samples
-from predecode.verification.shard import ShardVerdict, verify_shard
+from predecode.verification.samples import SamplesVerdict
+from predecode.verification.shard import ShardVerdict
 from predecode.verification.structure import check_bytes, check_output
-from predecode.verification.tables import TableVerdict, verify_table
+from predecode.verification.tables import TableVerdict
 from predecode.video.backends import load_backend
 from train_shards.format import parse_key
 from train_shards.manifest import Manifest, load_manifest
@@ -67,7 +74,11 @@ class Verified(NamedTuple):
 
 
 def verify_output(
-    out: Path, root: Path | None, asked: Asked, start_cluster: StartCluster, display: Display
+    out: Path | Place,
+    root: Path | None,
+    asked: Asked,
+    start_cluster: StartCluster,
+    display: Display,
 ) -> Verified:
     """Returns what was found in an output: structure, frames, samples, and decoders if several.
 
@@ -81,21 +92,21 @@ def verify_output(
     Raises:
         UserError: no finished output here, its source is not there, or a decoder cannot be loaded.
     """
-    report = _new_report(out)
-    out = out.resolve()  # tasks run elsewhere
+    report = _new_report(_named(out))
+    place = at(out.resolve() if isinstance(out, Path) else out)  # tasks run elsewhere
     for name in asked.backends:
         load_backend(name, asked.pythons)
     try:
-        manifest = load_manifest(out)
-        plans = load_plans(out)
-        root = source_root(out, plans, root).resolve()
+        manifest = load_manifest(place.name)
+        plans = load_plans(place.folder)
+        root = source_root(place.name, plans, root).resolve()
         # The source may have moved since.
         plans = [msgspec.structs.replace(plan, root=str(root)) for plan in plans]
-        finished = finished_generations(out, plans, check_files=False)
-        report.findings += check_output(out, manifest, finished)
+        finished = finished_generations(place.folder, plans, check_files=False)
+        report.findings += check_output(place, manifest, finished)
         report.quarantined = [fault for _, fault in sorted(faults_of(finished).items())]
         failed = partial(_unreadable, report)
-        jobs = make_jobs(out, root, manifest, finished, asked, failed)
+        jobs = make_jobs(place.name, root, manifest, finished, asked, failed)
     except DataError as error:
         report.findings.append(_damage("unreadable", "a whole output", error))
         return Verified(_closed(report), [])
@@ -113,7 +124,7 @@ def verify_output(
     return Verified(_closed(report), worst)
 
 
-def verify_bytes(out: Path, display: Display) -> Report:
+def verify_bytes(out: Path | Place, display: Display) -> Report:
     """Returns whether every file that the manifest names has the bytes that it names.
 
     Reads the output once, and neither decodes nor needs the source.
@@ -121,20 +132,20 @@ def verify_bytes(out: Path, display: Display) -> Report:
     Raises:
         UserError: no finished output here.
     """
-    report = _new_report(out)
+    report, place = _new_report(_named(out)), at(out)
     try:
-        manifest = load_manifest(out)
+        manifest = load_manifest(place.name)
     except DataError as error:
         report.findings.append(_damage("unreadable", "a whole output", error))
         return _closed(report)
-    report.findings += check_bytes(out, manifest, display)
+    report.findings += check_bytes(place, manifest, display)
     report.structure = _structure(manifest)
     return _closed(report)
 
 
 def verify_source(source: Source, start_cluster: StartCluster, display: Display) -> Report:
     """Returns what is wrong with a data set, before anything of it is decoded."""
-    report = _new_report(source.root)
+    report = _new_report(str(source.root))
     try:
         with start_cluster() as cluster:
             display.phase("looking at", "episodes", len(source.episodes))
@@ -150,11 +161,15 @@ def verify_source(source: Source, start_cluster: StartCluster, display: Display)
     return _closed(report)
 
 
-def _new_report(subject: Path) -> Report:
+def _named(out: Path | Place) -> str:
+    return str(out) if isinstance(out, Path) else out.name
+
+
+def _new_report(subject: str) -> Report:
     """Returns an empty report."""
     return Report(
         written_by=f"predecode {version('predecode')}",
-        subject=str(subject),
+        subject=subject,
         status="unchecked",
         findings=[],
         num_faults=0,
@@ -189,15 +204,15 @@ def _run_levels(
         return [verdicts[payload.name] for payload in payloads]
 
     display.phase("comparing tables", "tables", len(jobs.tables))
-    tables = run(verify_table, jobs.tables)
+    tables = run(verify_table_on_node, jobs.tables)
     num_cameras = len(manifest.settings.cameras)
     num_frames = _num_frames(jobs.shards)
     display.phase("decoding anew", "frames", num_frames, parts_per_step=num_cameras)
-    shards = run(verify_shard, jobs.shards)
+    shards = run(verify_shard_on_node, jobs.shards)
     report.structure = _structure(manifest)
     report.frames = _frames(shards, manifest, asked)
     display.phase("comparing items", "items", sum(len(job.samples) for job in jobs.samples))
-    report.samples = _samples(run(verify_samples, jobs.samples), tables)
+    report.samples = _samples(run(verify_samples_on_node, jobs.samples), tables)
     if jobs.backends:
         num_frames = sum(job.num_frames for job in jobs.backends)
         display.phase("comparing decoders", "frames", num_frames, parts_per_step=num_cameras)
@@ -213,7 +228,7 @@ def _worst(report: Report, jobs: Sequence[VerifyJob]) -> Iterator[ImagePair]:
         for image in figures.worst:
             sample = parse_key(image.key)
             job = next(job for job in jobs if job.holds(sample))
-            yield ImagePair(camera, image, *both_pictures(job, sample, camera))
+            yield ImagePair(camera, image, *pictures_on_node(job, sample, camera))
 
 
 def _num_frames(jobs: Sequence[VerifyJob]) -> int:

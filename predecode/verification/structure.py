@@ -11,6 +11,7 @@ from predecode.dropped import load_dropped
 from predecode.errors import DataError
 from predecode.manifest import Finished, build_manifest, write_split_index
 from predecode.pipeline import frames_of
+from predecode.places import Place, at
 from predecode.planning import Plan, plan_digest
 from predecode.progress import Display
 from predecode.verification.report import Finding
@@ -21,24 +22,26 @@ from train_shards.storage import sha256_of_file
 __all__ = ["check_bytes", "check_output"]
 
 
-def check_output(out: Path, manifest: Manifest, finished: Sequence[Finished]) -> Iterator[Finding]:
+def check_output(
+    out: Path | Place, manifest: Manifest, finished: Sequence[Finished]
+) -> Iterator[Finding]:
     """Yields what is wrong with everything but the content of shards and tables.
 
     Cost: reads the ledgers once.
     """
     for item in finished:
         yield from _check_plan(item.plan)
-    yield from _check_manifest(manifest, finished, load_dropped(out).episodes)
-    yield from _check_indexes(out, manifest, finished)
+    place = at(out)
+    yield from _check_manifest(manifest, finished, load_dropped(place.folder).episodes)
+    yield from _check_indexes(place, manifest, finished)
     known = {shard.path for g in manifest.generations for shard in g.shards}
     known |= {f"{path}.idx" for path in known}  # Energon puts its own index beside each tar
-    for path in sorted((out / "data").rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if path.is_file() and name not in known:
+    for name in sorted(place.names()):
+        if name.startswith("data/") and name not in known:
             yield _finding("unknown-file", name, "only files of the manifest", "this file")
 
 
-def check_bytes(out: Path, manifest: Manifest, display: Display) -> list[Finding]:
+def check_bytes(place: Place, manifest: Manifest, display: Display) -> list[Finding]:
     """Returns the files whose bytes are not those that the manifest names.
 
     Cost: reads every file of the output once.
@@ -55,15 +58,16 @@ def check_bytes(out: Path, manifest: Manifest, display: Display) -> list[Finding
     findings = []
     display.phase("hashing", "files", len(files))
     for path, sha256 in files:
-        if not (out / path).is_file():
-            findings.append(_finding("missing-file", path, f"SHA-256 {sha256}", "no file"))
-        elif (digest := sha256_of_file(out / path)) != sha256:
-            findings.append(_finding("bytes", path, f"SHA-256 {sha256}", digest))
+        with place.local(path) as file:
+            if not file.is_file():
+                findings.append(_finding("missing-file", path, f"SHA-256 {sha256}", "no file"))
+            elif (digest := sha256_of_file(file)) != sha256:
+                findings.append(_finding("bytes", path, f"SHA-256 {sha256}", digest))
         display.advance(1, 0)
     for generation in manifest.generations:
         for entry in generation.indexes.values():
             try:
-                digest = _index_digest(out, manifest, entry)
+                digest = _index_digest(place, manifest, entry)
             except (DataError, OSError) as error:
                 findings.append(_finding("index", entry.path, "a whole index", error))
                 continue
@@ -123,15 +127,15 @@ def _differences(want: object, have: object, path: str) -> Iterator[tuple[str, o
 
 
 def _check_indexes(
-    out: Path, manifest: Manifest, finished: Sequence[Finished]
+    place: Place, manifest: Manifest, finished: Sequence[Finished]
 ) -> Iterator[Finding]:
     """Each index is whole, and is what the ledgers give when it is made again."""
     for generation, item in zip(manifest.generations, finished, strict=False):
         for split, entry in generation.indexes.items():
             try:
-                digest = _index_digest(out, manifest, entry)
+                digest = _index_digest(place, manifest, entry)
                 with tempfile.TemporaryDirectory() as folder, Path(folder, "i").open("wb") as file:
-                    again = write_split_index(file, out, item, split).header_xxh3
+                    again = write_split_index(file, item, split, place.read).header_xxh3
             except (DataError, OSError) as error:
                 yield _finding("index", entry.path, "a whole index", error)
                 continue
@@ -139,10 +143,12 @@ def _check_indexes(
                 yield _finding("index", entry.path, f"digest {again}", digest)
 
 
-def _index_digest(out: Path, manifest: Manifest, entry: IndexEntry) -> str:
+def _index_digest(place: Place, manifest: Manifest, entry: IndexEntry) -> str:
     """The digest that an index has, all of whose blocks are whole."""
-    index = Index(out / entry.path, len(manifest.settings.fields))
-    with contextlib.closing(index):
+    with (
+        place.local(entry.path) as file,
+        contextlib.closing(Index(file, len(manifest.settings.fields))) as index,
+    ):
         index.check_all_blocks()
         return index.header_xxh3
 

@@ -17,6 +17,7 @@ from predecode.dropping import DropOutcome, drop_episodes
 from predecode.job import Outcome, Work, retry_job, run_job
 from predecode.manifest import Finished
 from predecode.output import finished_generations, load_plans
+from predecode.places import Place
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
 from predecode.tasks import run_task
@@ -79,7 +80,7 @@ def starter(cluster: Cluster) -> Callable[[], Any]:
 
 def run_here(
     root: Path,
-    out: Path,
+    out: Path | Place,
     *,
     src: str = "b1k",
     tasks: str | None = None,
@@ -97,7 +98,9 @@ def run_here(
     return run_job(out, source, settings, selected, start, Silent(), overwrite=overwrite, work=work)
 
 
-def retry_here(root: Path, out: Path, wanted: set[int] | None = None, **options: Any) -> Outcome:
+def retry_here(
+    root: Path, out: Path | Place, wanted: set[int] | None = None, **options: Any
+) -> Outcome:
     source = open_source("b1k", root)
     return retry_job(out, source, wanted, starter(InProcess()), Silent(), **options)
 
@@ -106,7 +109,7 @@ def drop_here(out: Path, *episodes: int, rewrite: bool = False) -> DropOutcome:
     return drop_episodes(out, episodes, Silent(), rewrite=rewrite)
 
 
-def verify_here(root: Path, out: Path, **asked: Any) -> Report:
+def verify_here(root: Path, out: Path | Place, **asked: Any) -> Report:
     """The report of ``predecode verify``, in this process; looks at everything unless asked not."""
     wanted = Asked(**{"is_all": not asked, **asked})
     return verify_output(out, root, wanted, starter(InProcess()), Silent()).report

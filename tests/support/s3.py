@@ -16,14 +16,16 @@ BUCKET = "predecode-tests"
 
 @dataclass
 class Fault:
-    """What happens to some downloads."""
+    """What happens to some downloads or uploads."""
 
     kind: str
     """``slow``, ``hang``, ``cut``, ``error``, ``denied`` or ``wrong``."""
     path: str
     """Part of the name of the objects."""
     times: int = 10**9
-    """How many downloads it hits."""
+    """How many requests it hits."""
+    method: str = "GET"
+    """``PUT`` for uploads, also in parts, and for what makes or ends one of parts."""
 
 
 @dataclass
@@ -34,6 +36,10 @@ class S3:
     faults: list[Fault] = field(default_factory=list)
     downloads: list[str] = field(default_factory=list)
     """Name and range of each object that was asked for, in order."""
+    on_write: Callable[[str], None] | None = None
+    """Called with the name of each object that is to be put, before it is."""
+    heeds_conditions: bool = True
+    """Whether ``If-None-Match`` is listened to."""
 
     @property
     def endpoint(self) -> str:
@@ -69,6 +75,8 @@ class _Faulty:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in ("PUT", "POST"):
+            return self._write(environ, start_response)
         if environ["REQUEST_METHOD"] != "GET" or "?" in environ.get("REQUEST_URI", ""):
             answer: Iterable[bytes] = self._application(environ, start_response)
             return answer
@@ -94,11 +102,30 @@ class _Faulty:
             return [body[:-9] + bytes(255 - byte for byte in body[-9:])]
         return [body]
 
-    def _fault_of(self, path: str, wanted: str) -> str:
+    def _write(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if self._server.on_write is not None:
+            self._server.on_write(path)
+        if not self._server.heeds_conditions:
+            environ.pop("HTTP_IF_NONE_MATCH", None)
+        kind = self._fault_of(path, method="PUT")
+        if kind in ("error", "denied"):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response("500 Internal Server Error" if kind == "error" else "403 Forbidden", [])
+            return [b""]
+        answer: Iterable[bytes] = self._application(environ, start_response)
+        if kind == "hang":  # it is put, but the answer comes too late
+            time.sleep(1)
+        return answer
+
+    def _fault_of(self, path: str, wanted: str = "", *, method: str = "GET") -> str:
         with self._lock:
-            self._server.downloads.append(f"{path} {wanted}".rstrip())
+            if method == "GET":
+                self._server.downloads.append(f"{path} {wanted}".rstrip())
             for fault in self._server.faults:
-                if fault.path in path and fault.times > 0:
+                if fault.method == method and fault.path in path and fault.times > 0:
                     fault.times -= 1
                     return fault.kind
         return ""

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
     "__main__", "cli",
-    "verification.levels", "verification.lines", "verification.jobs",
+    "verification.levels", "verification.lines", "verification.jobs", "verification.on_node",
     "verification.samples", "verification.tables", "verification.draw",
     "verification.structure", "verification.shard", "verification.pictures",
     "verification.image_difference",
@@ -18,8 +18,8 @@ PREDECODE = [
     "survey.copied", "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables",
     "survey.videos", "survey.findings",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
-    "online", "canary", "open_episodes", "reproduce", "job", "free_space", "estimate",
-    "standing_output", "dropping", "cutting", "replanning", "metadata_copies", "output",
+    "online", "canary", "open_episodes", "reproduce", "job", "remote_place", "places", "free_space",
+    "estimate", "standing_output", "dropping", "cutting", "replanning", "metadata_copies", "output",
     "stored_plan", "manifest", "dropped", "isolation", "task_process", "tasks", "sizing",
     "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels", "source_check",
     "frame_times",
@@ -41,8 +41,8 @@ PREDECODE = [
     "video.pyav", "video.image_column", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
     "images.stored", "images.segmentation", "images.resize",
-    "shard_writer", "cluster", "head_watch", "node_sizes", "progress", "lock", "links", "child",
-    "injection", "parquet_footer", "errors",
+    "shard_writer", "cluster", "head_watch", "node_sizes", "progress", "remote_lock", "lock",
+    "links", "child", "injection", "parquet_footer", "errors",
 ]  # fmt: skip
 TRAIN_SHARDS = [
     "__main__", "behavior", "mixture", "frame_choice", "behavior_items", "frame_stream",
@@ -53,8 +53,8 @@ TRAIN_SHARDS = [
     "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
     "joined", "dataset", "items", "images", "instances", "episode_names", "metadata_files",
     "prompts", "phrases", "reader", "selection", "windows", "lowdim", "index", "ledger", "manifest",
-    "remote_storage", "node_cache", "storage", "codec", "npy", "depth", "permutation", "format",
-    "b1k_state", "bounds", "errors",
+    "remote_folder", "remote_storage", "node_cache", "storage", "codec", "npy", "depth",
+    "permutation", "format", "b1k_state", "bounds", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]
