@@ -277,8 +277,8 @@ def retry(
 
     if backend not in ("pyav", "torchcodec"):  # one in this Python, with pixels proven by tests
         raise UserError(f"--backend {backend}: expected pyav or torchcodec.")
-    out = _checked_output(out, staging)
     settings = load_manifest(out).settings
+    out = _checked_output(out, staging)
     with readable(out) as standing:
         source = open_source(settings.source, source_root(out, load_plans(standing.folder), root))
     wanted = None if episodes is None else _parse_ids(episodes)

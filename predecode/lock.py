@@ -108,7 +108,7 @@ def is_stale(lock: bytes, where: object) -> bool:
     try:
         holder = json.loads(lock)
         host, pid = str(holder["host"]), int(holder["pid"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # Cut short by a full disk or a lost machine.
         raise UserError(
             f"{where}: a lock without a holder, probably of a process that was killed. "

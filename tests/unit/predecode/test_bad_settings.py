@@ -68,6 +68,7 @@ ROWS: dict[str, str] = {
     f"{RUN} --name MySet": r"--name 'MySet': expected 1 to 40 of a-z, 0-9, .*a letter or digit\.$",
     f"{RUN} --seed x": r"predecode run: Invalid value for '--seed': .* integer, got 'x'\. See",
     f"{RUN} --num-cpus 0": r"predecode run: .*'--num-cpus': .*greater than or equal to 1, got '0'",
+    f"{RUN} --node-wait-s -1": r"predecode run: .*'--node-wait-s': .*equal to 0, got '-1'",
     f"{RUN} --max-failures -1": r"predecode run: .*'--max-failures': .*equal to 0, got '-1'",
     f"{RUN} --hang-limit-s nan": r"predecode run: .*'--hang-limit-s': .*equal to 1, got 'nan'",
     f"{RUN} --memory-limit-mb 1": r"predecode run: .*'--memory-limit-mb': .*to 256, got '1'",
@@ -88,6 +89,9 @@ ROWS: dict[str, str] = {
     f"{VIDEOS} --tasks radio": r"--tasks radio: no such task\.$",
     # --- retry ---
     "retry": r"predecode retry: Missing argument 'out'\. See 'predecode retry --help'\.$",
+    f"{RUN} --staging file": r"--staging file: .*file is a file, expected a folder",
+    f"{RUN} --staging staged": r"--staging staged: --out new is a folder\. Leave it out\.",
+    "drop s3://bucket/shards --episodes 1": r"s3://bucket/shards: a drop works on a folder",
     "retry gone": rf"gone: {NO_OUTPUT}",
     "retry file": rf"file: {NO_OUTPUT}",
     "retry empty": rf"empty: {NO_OUTPUT}",
