@@ -53,7 +53,7 @@ def missing(cells: list[str]) -> list[tuple[str, str]]:
     """Tests that are named and not there, or not marked."""
     wrong = []
     for file, test in named_tests(cells):
-        path = ROOT / "tests/e2e" / file
+        path = ROOT / file if "/" in file else ROOT / "tests/e2e" / file
         tests = marked_tests(path) if path.is_file() else {}
         pattern = re.compile(".*".join(map(re.escape, test.split("…"))) if test else ".*")
         matching = [is_marked for name, is_marked in tests.items() if pattern.fullmatch(name)]
