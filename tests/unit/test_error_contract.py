@@ -13,6 +13,8 @@ from predecode.cluster import RayCluster
 from predecode.errors import DataError, Death, EpisodeError, EpisodeFault, InfraError, UserError
 from train_shards.errors import EXIT_STATUS, StorageError
 
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).parents[2]
 NEEDS_ANOTHER_PYTHON = {"predecode.video.video_reader_worker", "predecode.__main__"}
 NOTE = "seen on node 7"

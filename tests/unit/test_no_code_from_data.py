@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted(
     path for name in ("predecode", "train_shards") for path in (ROOT / name).rglob("*.py")

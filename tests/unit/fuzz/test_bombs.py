@@ -15,6 +15,8 @@ from train_shards.codec import decode_codes, decode_image, encode_image
 from train_shards.errors import DataError
 from train_shards.ledger import decode_ledger
 
+pytestmark = pytest.mark.faults
+
 
 def chunk(kind: bytes, data: bytes) -> bytes:
     crc = zlib.crc32(kind + data)

@@ -32,6 +32,8 @@ from train_shards.lowdim import LowdimTables, write_lowdim
 from train_shards.manifest import decode_manifest, encode_json
 from train_shards.metadata_files import MetadataFiles
 
+pytestmark = pytest.mark.faults
+
 
 def _index(path: Path, place: int, packed: bytes) -> None:
     """A sealed index with other bytes at ``place``."""

@@ -35,6 +35,8 @@ from train_shards.index import Index
 from train_shards.ledger import check_extents, decode_ledger
 from train_shards.manifest import decode_manifest
 
+pytestmark = pytest.mark.faults
+
 _EXAMPLES = 10
 _NUM_MEMBERS, _NUM_IMAGES = 3, 2
 

@@ -14,6 +14,8 @@ from predecode.verification.report import Report
 from tests.support.html_page import Page
 from tests.support.reports import flat_pair, full_report
 
+pytestmark = pytest.mark.faults
+
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(2)>',
