@@ -17,7 +17,7 @@ from tests.support.media import PAINTED, painted
 from tests.support.processes import raylet_of, task_processes
 from tests.support.ray_cluster import LocalCluster, local_cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 SLURM_SCRIPT = Path(__file__).parents[2] / "docs/examples/predecode.slurm"
 NUM_FILMS = 12

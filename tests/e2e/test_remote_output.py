@@ -34,7 +34,7 @@ from train_shards.format import MANIFEST_PATH, plan_path, receipt_path
 from train_shards.node_cache import Cache
 from train_shards.remote_folder import RemoteFolder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 TAR = "data/train/b1k-train-000000.tar"
 MANY = {**OPTIONS, "stride": 1, "codec": "png", "shard_size": 256}
