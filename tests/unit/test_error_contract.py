@@ -117,7 +117,7 @@ def test_an_error_ends_the_command_line_with_its_status(
     assert status_of(error, monkeypatch) == expected_status(kind)
     said = capsys.readouterr().err
     assert str(error) in said
-    is_told = issubclass(kind, (UserError, DataError, InfraError))
+    is_told = issubclass(kind, (UserError, DataError, InfraError, StorageError))
     assert ("Traceback" not in said) == is_told
     assert ("this is a bug" in said) == (not is_told)
 

@@ -221,7 +221,7 @@ def test_a_table_shorter_than_its_episodes_is_no_quiet_end(out: Path) -> None:
     # An IndexError out of __getitem__ would end a for loop as if the data set were read through.
     short = [StoredEpisode(10, 1), StoredEpisode(20, 2), StoredEpisode(70010, 4)]
     write_table(out / "lowdim/tiny-lowdim-000000.arrow", short)
-    with pytest.raises(DataError, match="episode 00000010: column .* has 1 rows, expected 3"):
+    with pytest.raises(DataError, match="ep00000010_f000000: .* 1 rows, the episode has 3 frames"):
         iterate(ShardDataset(out))
 
 
