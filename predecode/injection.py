@@ -1,9 +1,9 @@
 """Faults on purpose, for tests: ``$PREDECODE_FAULT`` ends, stops or grows a process at one place.
 
 ``<kind>:<condition>,<condition>…``, with a kind of ``KINDS`` and conditions ``name=value``. The
-fault happens at the first place that agrees with every condition; docs/reliability.md lists the
-places. ``kill`` knows one condition alone, ``step=N``: SIGKILL just before the N-th change to the
-file system after ``arm``.
+fault happens at the first place that agrees with every condition, ``slow`` at each; the places
+stand in docs/reliability.md. ``kill`` knows one condition alone, ``step=N``: SIGKILL just before
+the N-th change to the file system after ``arm``.
 """
 
 import ctypes
@@ -29,10 +29,11 @@ __all__ = [
 ]
 
 VARIABLE = "PREDECODE_FAULT"
-KINDS = ("segv", "abort", "hang", "grow", "kill")
+KINDS = ("segv", "abort", "hang", "grow", "slow", "kill")
 _GROW_BYTES = 32 << 20
 _GROW_PAUSE_S = 0.01
 """Slow enough for a watcher to see it before the machine is short of memory."""
+_SLOW_S = 0.1
 _CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link"})
 """Audit events; with ``open`` for writing they are what a task does to the file system. Source:
 Python's audit events table, where ``os.replace`` and ``Path.replace`` tell of ``os.rename``."""
@@ -82,6 +83,9 @@ def reach(**place: object) -> None:
     if fault is None or any(
         str(place.get(name)) != value for name, value in fault.conditions.items()
     ):
+        return
+    if fault.kind == "slow":
+        time.sleep(_SLOW_S)
         return
     _count.append(1)
     if len(_count) != fault.reached or fault.kind == "kill":

@@ -327,6 +327,7 @@ def write_shard(
                 row["data_bytes"] = [len(data) for _, data in members]
                 row["member_xxh3"] = [xxhash.xxh3_64_intdigest(data) for _, data in members]
                 row["pixel_xxh3"] = samples.pixel_hashes(sample)
+                reach(stage="write", episode=sample[0])
                 report(0)  # a slow disk is no hang
             num_bytes, sha256, md5 = writer.close()
     ledger = encode_ledger(rows)

@@ -61,6 +61,20 @@ def test_processes_of_their_own_change_no_byte(
     assert fingerprint(tmp_path) == fingerprint(undisturbed)
 
 
+def test_a_slow_disk_is_no_hang(
+    b1k_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = OPTIONS | {"stride": 9}
+    run_here(b1k_root, tmp_path / "undisturbed", **options)
+    monkeypatch.setenv("PREDECODE_FAULT", "slow:stage=write")
+    work = partial(run_isolated, limits=IMPATIENT)
+    start_s = time.monotonic()
+    outcome = run_here(b1k_root, tmp_path / "out", work=work, **options)
+    assert outcome.num_new_images == 14 + 28 + 84  # in one shard, each 0.1 s
+    assert time.monotonic() - start_s > 12.6 > IMPATIENT.hang_s
+    assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "undisturbed")
+
+
 @pytest.mark.parametrize(
     ("fault", "reason", "seen"),
     [
