@@ -2,6 +2,7 @@
 
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,6 +145,8 @@ def serve_s3() -> Iterator[S3]:
     thread = threading.Thread(target=web.serve_forever, daemon=True)
     thread.start()
     server.port = web.server_port
+    # moto keeps what an earlier server of this process was given.
+    urllib.request.urlopen(f"{server.endpoint}/moto-api/reset", data=b"").close()
     client = boto3.client("s3", endpoint_url=server.endpoint, **KEYS)
     client.create_bucket(Bucket=BUCKET)
     client.close()
