@@ -108,7 +108,10 @@ def seconds(column: pa.Array, fps: tuple[int, int] | None) -> pa.Array:
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # no rows at all
-        return pa.array([], column.type)
+        array = pa.array([], column.type)
+    # Where datasets is imported, pyarrow gives arrays of several dimensions a type of its own.
+    if isinstance(array, pa.ExtensionArray) and _is_list(array.type.storage_type):
+        return array.storage
     return array
 
 

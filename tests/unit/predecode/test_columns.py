@@ -127,3 +127,25 @@ def test_other_timestamps_are_refused(ticks: Any, kind: pa.DataType, problem: st
     with pytest.raises(ColumnError) as caught:
         seconds(pa.array(ticks, kind), (31, 1))
     assert caught.value.args[0] == problem
+
+
+class Grid(pa.ExtensionType):  # type: ignore[misc]
+    """As datasets registers one for arrays of two dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.list_(pa.list_(pa.float64())), "test.grid")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, *_: object) -> "Grid":
+        return cls()
+
+
+def test_a_type_of_somebody_s_own_around_arrays_changes_nothing() -> None:
+    rows = pa.array([[[1.0, 2.0], [3.0, 4.0]]] * 2, pa.list_(pa.list_(pa.float64())))
+    wrapped = pa.chunked_array([pa.ExtensionArray.from_storage(Grid(), rows)])
+    plain = typed_column("grid", pa.chunked_array([rows]))
+    assert plain is not None
+    assert plain.equals(typed_column("grid", wrapped))
