@@ -104,7 +104,10 @@ class Location(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """Where the parts of an index begin, header and episodes aside, and where it ends."""
+    """Where the parts of an index begin, header and episodes aside, and where it ends.
+
+    In Python's integers: a header's numbers may be any, and these never overflow.
+    """
 
     samples: int
     storage: int
@@ -266,16 +269,16 @@ class Index:
         self._record_bytes = sample_dtype(num_members).itemsize
         self._members = struct.Struct(f"<{2 * num_members}I")
         # A digest proves that nothing fell over, not that the writer meant well.
-        num_episode_bytes = num_episodes * EPISODE_DTYPE.itemsize
-        places = (episodes_offset, self._samples_offset, self._storage_offset)
-        expected = _places(num_episode_bytes, self._record_bytes, self.num_samples)
-        if (*places, self._blocks_offset) != expected or self.num_stored > self.num_samples:
+        places = (self._samples_offset, self._storage_offset, self._blocks_offset)
+        layout = _layout(num_episodes, self.num_samples, num_members)
+        is_placed = (episodes_offset, *places) == (_HEADER_BYTES, *layout[:3])
+        if not is_placed or self.num_stored > self.num_samples:
             raise DataError(f"{path}: its parts are not as long as its header says")
-        num_blocks = -(-(self._blocks_offset - _HEADER_BYTES) // _BLOCK_BYTES)
+        num_blocks = (layout.file_bytes - layout.blocks) // 8
         if self._block_bytes != _BLOCK_BYTES or len(blocks) != num_blocks * 8:
             raise DataError(f"{path}: {len(blocks) // 8} block digests, expected {num_blocks}")
         self.episodes: NDArray[np.void] = np.frombuffer(
-            self._read(episodes_offset, num_episode_bytes), EPISODE_DTYPE
+            self._read(episodes_offset, layout.samples - episodes_offset), EPISODE_DTYPE
         )
         _check_episodes(self.episodes, self.num_samples, where=str(path))
 
@@ -360,13 +363,6 @@ class Index:
         data = os.pread(self._descriptor, stop - start, start)
         if xxhash.xxh3_64_intdigest(data) != int(self._block_digests[block]):
             raise DataError(f"{self.path}: block {block} (bytes {start} to {stop}) is damaged")
-
-
-def _places(num_episode_bytes: int, record_bytes: int, num_samples: int) -> tuple[int, ...]:
-    """Where each part begins, by the numbers of things in it; Python's integers never overflow."""
-    samples_offset = _HEADER_BYTES + num_episode_bytes
-    storage_offset = samples_offset + num_samples * record_bytes
-    return _HEADER_BYTES, samples_offset, storage_offset, storage_offset + num_samples * 8
 
 
 def _check_episodes(episodes: NDArray[np.void], num_samples: int, *, where: str) -> None:
