@@ -6,12 +6,11 @@ all, and the receipt is written last.
 """
 
 import hashlib
-import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -52,6 +51,7 @@ from train_shards.images import encode_stored
 from train_shards.ledger import encode_ledger, ledger_dtype
 from train_shards.lowdim import column_views
 from train_shards.manifest import Settings, ShardEntry
+from train_shards.npy import encode_npy
 from train_shards.storage import atomic_file, write_atomic
 
 __all__ = [
@@ -245,7 +245,7 @@ def row_members(
             (batch,) = table.select([name]).combine_chunks().to_batches()
             values = column_views(batch)[name].astype(np.float32).reshape(len(table), -1)  # (T, n)
             for frame in frames:
-                yield frame, field, _npy_bytes(values[frame])
+                yield frame, field, encode_npy(values[frame])
 
 
 def planned_table(root: Path, planned: PlannedEpisode, camera: str) -> FrameTable:
@@ -294,12 +294,6 @@ def _add_images(
         data = encode_stored(image, settings, camera)
         samples.add_image((episode_index, frame), camera, field, data, pixel_xxh3)
         report(1)
-
-
-def _npy_bytes(values: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, values, version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
 
 
 def write_shard(

@@ -17,7 +17,7 @@ from PIL import Image
 
 from train_shards.bounds import MAX_EDGE_PX
 from train_shards.errors import DataError
-from train_shards.npy import START_BYTES, header_bytes, read_header
+from train_shards.npy import START_BYTES, encode_npy, header_bytes, read_header
 
 __all__ = [
     "CODECS",
@@ -72,7 +72,7 @@ def encode_image(
         )
         return data
     if codec == "raw":
-        return _encode_npy(picture)
+        return encode_npy(picture)
     buffer = io.BytesIO()
     image = Image.fromarray(picture)
     if codec == "png":
@@ -140,7 +140,7 @@ def encode_codes(codes: NDArray[np.unsignedinteger[Any]], name: Literal["codes",
     member.create_system, member.external_attr = 3, 0o644 << 16
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(member, _encode_npy(codes), zipfile.ZIP_DEFLATED, _DEFLATE_LEVELS[name])
+        archive.writestr(member, encode_npy(codes), zipfile.ZIP_DEFLATED, _DEFLATE_LEVELS[name])
     return buffer.getvalue()
 
 
@@ -227,14 +227,6 @@ def _webp_size(data: bytes | memoryview) -> tuple[int, int]:
             width, height = (int.from_bytes(start[i : i + 2], "little") & 0x3FFF for i in (26, 28))
             return height, width
     raise ValueError("expected a WebP file")
-
-
-def _encode_npy(picture: NDArray[np.unsignedinteger[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(
-        buffer, np.ascontiguousarray(picture), version=(1, 0), allow_pickle=False
-    )
-    return buffer.getvalue()
 
 
 def _decode_npy(data: bytes | memoryview, size: tuple[int, int] | None) -> NDArray[np.uint8]:

@@ -3,13 +3,11 @@
 An ``.npy`` file with one structured row a sample, in the order of the samples in the tar.
 """
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.errors import DataError
-from train_shards.npy import START_BYTES, header_bytes, read_header
+from train_shards.npy import START_BYTES, encode_npy, header_bytes, read_header
 
 __all__ = ["check_extents", "decode_ledger", "encode_ledger", "ledger_dtype"]
 
@@ -36,9 +34,7 @@ def ledger_dtype(num_members: int, num_images: int) -> np.dtype[np.void]:
 
 def encode_ledger(rows: NDArray[np.void]) -> bytes:
     """Returns the bytes of a ledger file."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, rows, version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
+    return encode_npy(rows)
 
 
 def decode_ledger(

@@ -15,6 +15,7 @@ import predecode.pipeline
 from predecode.errors import episode_error
 from predecode.verification.report import Report
 from tests.support.jobs import command, run_here, structure_here, verify_here
+from train_shards.npy import encode_npy
 from train_shards.storage import sha256_of_file
 
 pytestmark = pytest.mark.slow
@@ -222,9 +223,10 @@ def test_a_wrong_prompt_is_found_in_items(own_shards: Path, b1k_root: Path) -> N
 def test_embedded_rows_are_compared_with_the_source(
     b1k_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = predecode.pipeline._npy_bytes
     monkeypatch.setattr(
-        predecode.pipeline, "_npy_bytes", lambda values: real(values + (values[0] == values[0]))
+        predecode.pipeline,
+        "encode_npy",
+        lambda values: encode_npy(values + (values[0] == values[0])),
     )
     run_here(b1k_root, tmp_path, episodes="00490040", size="64", embed_lowdim=True)
     monkeypatch.undo()
