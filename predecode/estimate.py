@@ -9,9 +9,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import xxhash
-
-from predecode.planning import Piece
+from predecode.planning import Piece, seeded_rank
 from predecode.sizing import EpisodeSize, Look, SampleSize
 from train_shards.manifest import Settings
 
@@ -91,7 +89,10 @@ def choose_looks(pieces: Iterable[Piece], settings: Settings) -> list[Look]:
     """
     num_samples = max(_FEWEST_SAMPLES, MOST_PICTURES // len(settings.cameras))
     first: dict[int, Piece] = {}
-    ranked = sorted(pieces, key=lambda piece: (_rank(settings.seed, piece), piece))
+    seed = settings.seed
+    ranked = sorted(
+        pieces, key=lambda p: (seeded_rank(seed, "estimate", p.episode_index, p.start), p)
+    )
     others = [p for p in ranked if first.setdefault(p.episode_index, p) is not p]
     chosen = [*first.values(), *others][:num_samples]
     looks = [
@@ -180,7 +181,3 @@ def _scaled(name: str, count: int, values: Sequence[float]) -> Part:
         factor = _STUDENT[max(number for number in _STUDENT if number <= len(values))]
         error = min(mean, factor * statistics.stdev(values) / math.sqrt(len(values)))
     return Part(name, count * mean, count * error)
-
-
-def _rank(seed: int, piece: Piece) -> int:
-    return xxhash.xxh3_64_intdigest(f"{seed}:estimate:{piece.episode_index}:{piece.start}".encode())

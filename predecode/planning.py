@@ -28,6 +28,7 @@ __all__ = [
     "make_plan",
     "plan_digest",
     "sample_order",
+    "seeded_rank",
 ]
 
 MAX_TASK_FRAMES = 50_000
@@ -260,7 +261,9 @@ def deal_pieces(pieces: Iterable[Piece], settings: Settings) -> list[list[Piece]
     """
     ordered = list(pieces)
     if settings.layout == "mixed":
-        ordered.sort(key=lambda p: (_rank(settings.seed, "piece", p.episode_index, p.start), p))
+        ordered.sort(
+            key=lambda p: (seeded_rank(settings.seed, "piece", p.episode_index, p.start), p)
+        )
     groups: list[list[Piece]] = []
     samples = frames = 0
     for piece in ordered:
@@ -277,7 +280,7 @@ def sample_order(samples: Iterable[tuple[int, int]], settings: Settings) -> list
     """Returns ``(episode_index, frame_index)`` pairs in the order in which a shard holds them."""
     if settings.layout == "episode":
         return sorted(samples)
-    return sorted(samples, key=lambda s: (_rank(settings.seed, "sample", *s), s))
+    return sorted(samples, key=lambda s: (seeded_rank(settings.seed, "sample", *s), s))
 
 
 def _unless_all(
@@ -287,8 +290,8 @@ def _unless_all(
     return msgspec.UNSET if frames in (None, (0, num_frames)) else frames
 
 
-def _rank(seed: int, what: str, episode_index: int, frame_index: int) -> int:
-    """A place in a shuffled order that depends on nothing but its arguments.
+def seeded_rank(seed: int, what: str, episode_index: int, frame_index: int) -> int:
+    """Returns a place in a shuffled order, of 64 bits, that depends on its arguments alone.
 
     A hash and not a random generator: numpy's streams may change between releases.
     """

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import xxhash
 
 from predecode.errors import EpisodeError, EpisodeFault, MediaError, disk_errors_of, episode_error
 from predecode.images.stored import pixel_format, stored_image
 from predecode.injection import reach
 from predecode.pipeline import planned_ids, planned_table, row_members
-from predecode.planning import Piece, PlannedEpisode
+from predecode.planning import Piece, PlannedEpisode, seeded_rank
 from predecode.shard_writer import bytes_in_tar
 from predecode.source_check import check_unchanged
 from predecode.sources.instances import id_list_path, read_instances
@@ -146,8 +145,8 @@ def _image_bytes(
 
 def _drawn(job: SizeJob, look: Look, frames: list[int]) -> int:
     """One of some frames: by the seed, another one for each time that the piece comes."""
-    text = f"{job.settings.seed}:size:{look.piece.episode_index}:{look.piece.start}"
-    return frames[(xxhash.xxh3_64_intdigest(text.encode()) + look.number) % len(frames)]
+    rank = seeded_rank(job.settings.seed, "size", look.piece.episode_index, look.piece.start)
+    return frames[(rank + look.number) % len(frames)]
 
 
 def _episode_size(job: SizeJob, planned: PlannedEpisode) -> EpisodeSize:
