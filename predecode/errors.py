@@ -27,6 +27,7 @@ __all__ = [
     "UserError",
     "disk_errors_of",
     "episode_error",
+    "episode_error_of",
 ]
 
 EXIT_DONE = 0
@@ -121,6 +122,12 @@ class MediaError(DataError):
         """Problem, expected and got as one clause."""
         problem, expected, got = self.args
         return f"{problem}; expected {expected}, got {got}"
+
+
+def episode_error_of(error: MediaError, episode_index: int, path: str, camera: str) -> EpisodeError:
+    """Returns what a video's error costs; the fields are ``EpisodeFault``'s."""
+    problem, expected, got = error.args
+    return episode_error(episode_index, path, problem, expected, got, camera)
 
 
 class InfraError(Exception):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec import UNSET
 
-from predecode.errors import MediaError, episode_error
+from predecode.errors import MediaError, episode_error_of
 from predecode.images.stored import pixel_format, stored_image
 from predecode.sources.episode import Episode, VideoSpan
 from predecode.sources.id_lists import read_ids
@@ -127,10 +127,7 @@ class OpenEpisodes:
                     stream.recent.popitem(last=False)
         except MediaError as error:
             self._drop(known, camera)
-            problem, expected, got = error.args
-            raise episode_error(
-                known.episode.episode_index, span.path, problem, expected, got, camera
-            ) from error
+            raise episode_error_of(error, known.episode.episode_index, span.path, camera) from error
         return {rank - span.start: image for rank, image in found.items()}
 
     def close(self) -> None:

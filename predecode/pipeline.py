@@ -8,7 +8,7 @@ all, and the receipt is written last.
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from predecode.errors import (
     MediaError,
     disk_errors_of,
     episode_error,
+    episode_error_of,
 )
 from predecode.images.stored import check_edges, pixel_format, stored_image
 from predecode.injection import reach
@@ -64,6 +65,7 @@ __all__ = [
     "planned_table",
     "row_members",
     "run_shard_task",
+    "video_errors_of",
     "write_shard",
 ]
 
@@ -186,7 +188,7 @@ def decoded_pictures(
         InfraError: it is no longer the file that was planned.
     """
     span = planned.episode.videos[camera]
-    try:
+    with video_errors_of(root, planned, camera):
         table = planned_table(root, planned, camera)
         with open_video(root / span.path, table, pixels) as decoder:
             for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
@@ -196,12 +198,23 @@ def decoded_pictures(
                     episode=planned.episode.episode_index,
                 )  # fmt: skip
                 yield frame, picture
+
+
+@contextmanager
+def video_errors_of(root: Path, planned: PlannedEpisode, camera: str) -> Iterator[None]:
+    """Turns what a camera's video lacks inside the block into an ``EpisodeError``.
+
+    Raises:
+        InfraError: it is no longer the file that was planned.
+    """
+    try:
+        yield
     except MediaError as error:
         # A vanished file is not a broken one.
         check_unchanged(root, planned.video_input(camera))
-        problem, expected, got = error.args
-        raise episode_error(
-            planned.episode.episode_index, span.path, problem, expected, got, camera
+        episode = planned.episode
+        raise episode_error_of(
+            error, episode.episode_index, episode.videos[camera].path, camera
         ) from error
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from predecode.errors import EpisodeError, EpisodeFault, MediaError, disk_errors_of, episode_error
+from predecode.errors import EpisodeError, EpisodeFault, disk_errors_of
 from predecode.images.stored import pixel_format, stored_image
 from predecode.injection import reach
-from predecode.pipeline import planned_ids, planned_table, row_members
+from predecode.pipeline import planned_ids, planned_table, row_members, video_errors_of
 from predecode.planning import Piece, PlannedEpisode, seeded_rank
 from predecode.shard_writer import bytes_in_tar
 from predecode.source_check import check_unchanged
@@ -125,7 +125,7 @@ def _image_bytes(
     root, settings = Path(job.root), job.settings
     episode, span = planned.episode, planned.episode.videos[camera]
     ids = planned_ids(root, planned, camera)
-    try:
+    with video_errors_of(root, planned, camera):
         table = planned_table(root, planned, camera)
         ranks = table.keyframe_ranks - span.start
         inside = ranks[(ranks >= look.piece.start) & (ranks < look.piece.stop)].tolist()
@@ -134,12 +134,6 @@ def _image_bytes(
         with videos(root / span.path, table, pixel_format(settings, camera)) as decoder:
             ((_, picture),) = decoder.pictures([span.start + frame])
             image = np.array(stored_image(picture, settings, camera, ids))
-    except MediaError as error:
-        check_unchanged(root, planned.video_input(camera))
-        problem, expected, got = error.args
-        raise episode_error(
-            episode.episode_index, span.path, problem, expected, got, camera
-        ) from error
     return len(encode_stored(image, settings, camera))
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from predecode.errors import EpisodeError, InfraError, MediaError, episode_error
+from predecode.errors import EpisodeError, InfraError, MediaError, episode_error, episode_error_of
 from predecode.frame_times import nearest_step, time_deviation
 from predecode.parquet_footer import read_footer
 from predecode.sources.depth_formats import check_depth_format
@@ -209,10 +209,7 @@ def read_video(root: Path, episode: Episode, camera: str) -> tuple[FrameTable, I
     try:
         frames = picture_table(root, episode, camera)
     except MediaError as error:
-        problem, expected, got = error.args
-        raise episode_error(
-            episode.episode_index, span.path, problem, expected, got, camera
-        ) from error
+        raise episode_error_of(error, episode.episode_index, span.path, camera) from error
     return frames, InputFile(
         path=span.path, num_bytes=num_bytes, digest=frames.digest, column=span.column
     )
