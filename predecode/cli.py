@@ -27,9 +27,10 @@ from train_shards.errors import StorageError
 if TYPE_CHECKING:
     from predecode.cluster import Cluster
     from predecode.dropping import DropOutcome
-    from predecode.job import Outcome, Work
+    from predecode.job import Outcome
     from predecode.places import Place
     from predecode.sources.episode import Source
+    from predecode.tasks import Work
 
 __all__ = ["app", "main"]
 

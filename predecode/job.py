@@ -47,7 +47,7 @@ from train_shards.instances import instances_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
-__all__ = ["Outcome", "Work", "retry_job", "run_job"]
+__all__ = ["Outcome", "retry_job", "run_job"]
 
 _CHECK_BATCH = 16
 """Episodes a source-check task opens: enough to hide a task's overhead."""
@@ -250,7 +250,8 @@ def _published(old: Manifest | None) -> set[str]:
 
 
 def _new_episodes(old: Manifest | None, plans: list[Plan]) -> list[Episode]:
-    new = [plan for plan in plans if plan.digest not in _published(old)]
+    published = _published(old)
+    new = [plan for plan in plans if plan.digest not in published]
     return [planned.episode for plan in new for planned in plan.episodes]
 
 

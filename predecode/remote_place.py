@@ -192,9 +192,7 @@ class RemotePlace:
 
     def size_of(self, path: str) -> int | None:
         """See ``Place``. Cost: a listing after each change, none otherwise."""
-        if self._sizes is None:
-            self._sizes = self._files.sizes()
-        return self._sizes.get(path)
+        return self._listing().get(path)
 
     def read(self, path: str) -> bytes:
         """See ``Place``."""
@@ -202,9 +200,7 @@ class RemotePlace:
 
     def names(self) -> Iterable[str]:
         """See ``Place``."""
-        if self._sizes is None:
-            self._sizes = self._files.sizes()
-        return self._sizes
+        return self._listing()
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
@@ -233,6 +229,11 @@ class RemotePlace:
             self._files.put({MANIFEST_PATH: manifest})
         self._there = digests
         self._sizes = None
+
+    def _listing(self) -> dict[str, int]:
+        if self._sizes is None:
+            self._sizes = self._files.sizes()
+        return self._sizes
 
     def close(self) -> None:
         """Removes what this process has on this node."""

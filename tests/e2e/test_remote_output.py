@@ -27,8 +27,7 @@ from predecode.verification.levels import verify_bytes
 from tests.support.jobs import Silent, command, fingerprint, retry_here, run_here, verify_here
 from tests.support.kill_anywhere import OPTIONS
 from tests.support.processes import parent_of
-from tests.support.s3 import BUCKET, KEYS, S3, Fault, serve_s3
-from train_shards import remote_storage
+from tests.support.s3 import BUCKET, KEYS, S3, Fault, serve_s3, use_server
 from train_shards.dataset import ShardDataset
 from train_shards.format import MANIFEST_PATH, plan_path, receipt_path
 from train_shards.node_cache import Cache
@@ -48,15 +47,7 @@ def running() -> Iterator[S3]:
 @pytest.fixture
 def server(running: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     """The server, with an empty bucket and short waits between attempts."""
-    options = {
-        "endpoint_url": running.endpoint, "key": "key", "secret": "secret",
-        "config_kwargs": {"retries": {"max_attempts": 1}, "read_timeout": 20},
-    }  # fmt: skip
-    monkeypatch.setitem(fsspec.config.conf, "s3", options)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", KEYS["region_name"])
-    monkeypatch.setattr(remote_storage, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(remote_storage, "_LONGEST_WAIT_S", 0.01)
-    monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
+    use_server(running, monkeypatch, read_timeout_s=20)
     monkeypatch.setattr(Cache.__new__, "__defaults__", (tmp_path / "cache", 1 << 30))
     yield running
     running.faults.clear()

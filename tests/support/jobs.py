@@ -14,13 +14,13 @@ import msgspec
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
 from predecode.dropping import DropOutcome, drop_episodes
-from predecode.job import Outcome, Work, retry_job, run_job
+from predecode.job import Outcome, retry_job, run_job
 from predecode.manifest import Finished
 from predecode.output import finished_generations, load_plans
 from predecode.places import Place
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
-from predecode.tasks import run_task
+from predecode.tasks import Work, run_task
 from predecode.verification.jobs import Asked, make_jobs
 from predecode.verification.levels import verify_output, verify_source
 from predecode.verification.report import Finding, Report

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import fsspec.config
+import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from train_shards import remote_storage
 
 BUCKET = "predecode-tests"
 
@@ -64,6 +68,19 @@ class S3:
 KEYS: dict[str, Any] = {
     "aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1",
 }  # fmt: skip
+
+
+def use_server(server: S3, monkeypatch: pytest.MonkeyPatch, *, read_timeout_s: float) -> None:
+    """Has every s3 URL of this process mean the server, with short waits between attempts."""
+    options = {
+        "endpoint_url": server.endpoint, "key": "key", "secret": "secret",
+        "config_kwargs": {"retries": {"max_attempts": 1}, "read_timeout": read_timeout_s},
+    }  # fmt: skip
+    monkeypatch.setitem(fsspec.config.conf, "s3", options)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", KEYS["region_name"])
+    monkeypatch.setattr(remote_storage, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(remote_storage, "_LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
 
 
 class _Faulty:

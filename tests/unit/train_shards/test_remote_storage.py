@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.s3 import BUCKET, KEYS, S3, Fault, serve_s3
+from tests.support.s3 import BUCKET, S3, Fault, serve_s3, use_server
 from tests.support.stored import tiny_output
-from train_shards import remote_storage
 from train_shards.dataset import ShardDataset
 from train_shards.errors import DataError, StorageError, UserError
 from train_shards.node_cache import Cache
@@ -44,15 +43,7 @@ def stored_url(server: S3, local: Path) -> str:
 @pytest.fixture
 def url(server: S3, stored_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The output on the server, with short waits between attempts."""
-    options = {
-        "endpoint_url": server.endpoint, "key": "key", "secret": "secret",
-        "config_kwargs": {"retries": {"max_attempts": 1}, "read_timeout": 0.4},
-    }  # fmt: skip
-    monkeypatch.setitem(fsspec.config.conf, "s3", options)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", KEYS["region_name"])
-    monkeypatch.setattr(remote_storage, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(remote_storage, "_LONGEST_WAIT_S", 0.01)
-    monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
+    use_server(server, monkeypatch, read_timeout_s=0.4)
     server.faults.clear()
     server.downloads.clear()
     yield stored_url
