@@ -12,9 +12,17 @@ import pyarrow as pa
 
 from predecode.errors import DataError
 
-__all__ = ["ColumnError", "fixed_column", "is_pictures", "seconds", "typed_column"]
+__all__ = [
+    "TIME_TOLERANCE_FRAMES",
+    "ColumnError",
+    "fixed_column",
+    "is_pictures",
+    "seconds",
+    "typed_column",
+]
 
-_TIME_TOLERANCE_FRAMES = 0.1
+TIME_TOLERANCE_FRAMES = 0.1
+"""How far a row's time may be from its frame's."""
 _UNITS = (1, 1_000, 1_000_000, 1_000_000_000)
 """Of integer timestamps, in a second."""
 _PICTURE_FIELDS = ({"bytes", "path"}, {"path", "timestamp"})
@@ -97,7 +105,7 @@ def seconds(column: pa.Array, fps: tuple[int, int] | None) -> pa.Array:
     frames = np.arange(len(ticks))
     for unit in _UNITS:
         off = np.abs(ticks / unit * (fps[0] / fps[1]) - frames)
-        if (off < _TIME_TOLERANCE_FRAMES).all():
+        if (off < TIME_TOLERANCE_FRAMES).all():
             return pa.array(ticks / unit)
     raise ColumnError(
         "integer timestamps", "i / fps in row i, in s, ms, us or ns",

@@ -10,7 +10,14 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from predecode.errors import EpisodeError, episode_error
-from predecode.sources.columns import ColumnError, fixed_column, is_pictures, seconds, typed_column
+from predecode.sources.columns import (
+    TIME_TOLERANCE_FRAMES,
+    ColumnError,
+    fixed_column,
+    is_pictures,
+    seconds,
+    typed_column,
+)
 from predecode.sources.episode import Episode
 from predecode.video.packets import FrameTable, frame_table_of
 
@@ -18,7 +25,6 @@ __all__ = ["TASK_INFO", "check_frame_ids", "check_row_ids", "check_timestamps", 
 
 TASK_INFO = "observation.task_info"
 """Privileged poses of the task's objects; its length differs between tasks."""
-_TIME_TOLERANCE_FRAMES = 0.1
 _ID = "episode_index"
 _TIME = "timestamp"
 _State = tuple[int, ...]
@@ -143,7 +149,7 @@ def check_timestamps(
         return
     numerator, denominator = episode.fps
     frames = timestamps_s.astype(np.float64) * (numerator / denominator)
-    wrong = np.flatnonzero(~(np.abs(frames - np.arange(len(frames))) < _TIME_TOLERANCE_FRAMES))
+    wrong = np.flatnonzero(~(np.abs(frames - np.arange(len(frames))) < TIME_TOLERANCE_FRAMES))
     if len(wrong):
         row = int(wrong[0])
         expected_s = row * denominator / numerator
