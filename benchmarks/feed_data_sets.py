@@ -13,7 +13,7 @@ import torch.utils.data
 
 from benchmarks.trainer_side import ACTION_HORIZON
 from benchmarks.upstream_like import RUN_FRAMES, RandomReader, StreamingReader
-from predecode.sources.episode import Episode
+from predecode.sources.episode import Episode, with_images
 from predecode.sources.registry import open_source
 from predecode.sources.sample import make_sample
 from tests.support.jobs import run_here
@@ -88,7 +88,8 @@ def make_data(work: Path, *, full_size: bool) -> Data:
     shards = {codec: work / codec for codec in CODECS}
     for codec, out in shards.items():
         run_here(root, out, codec=codec)
-    return Data(root, shards, open_source("b1k", root).episodes)
+    source = open_source("b1k", root)
+    return Data(root, shards, [with_images(one, source.cameras) for one in source.episodes])
 
 
 def variants(data: Data, *, is_short: bool) -> dict[str, Variant]:

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import predecode.pipeline
 import predecode.sources.tables
 import predecode.video.packets
 from predecode.online import OnlineDataset
@@ -57,7 +56,6 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     packets, tables = predecode.video.packets, predecode.sources.tables
     monkeypatch.setattr(packets, "read_frame_table", counted(packets.read_frame_table, "tables"))
     monkeypatch.setattr(tables, "_read_columns", counted(tables._read_columns, "columns"))
-    monkeypatch.setattr(predecode.pipeline, "PyavDecoder", CountedDecoder)
     monkeypatch.setattr("predecode.video.backends.PyavDecoder", CountedDecoder)
     for cache in (packets._kept_table, tables._kept_columns, tables._kept_ids):
         cache.cache_clear()
