@@ -9,12 +9,14 @@ from typing import NoReturn
 
 import typer
 
+from predecode.commands.doctor import doctor
 from predecode.commands.drop import drop
 from predecode.commands.options import say
 from predecode.commands.retry import retry
 from predecode.commands.run import run
 from predecode.commands.sample import sample
 from predecode.commands.verify import verify
+from predecode.commands.version import version
 from predecode.errors import (
     EXIT_BUG,
     EXIT_DONE,
@@ -35,7 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (sample, run, retry, drop, verify):
+app.callback()(version)
+for command in (sample, run, retry, drop, verify, doctor):
     app.command()(command)
 
 # Typer carries click under another name from one release to the next.

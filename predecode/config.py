@@ -15,6 +15,7 @@ from train_shards.format import MODALITIES, check_name
 from train_shards.manifest import Settings
 
 __all__ = [
+    "DEFAULT_JPEG_QUALITY",
     "DEFAULT_SHARD_SIZE",
     "PIECE_FRAMES",
     "check_asked",
@@ -27,7 +28,7 @@ __all__ = [
 PIECE_FRAMES = 256
 """Fewest source frames of a piece, unless its episode is shorter."""
 DEFAULT_SHARD_SIZE = 8192
-_DEFAULT_JPEG_QUALITY = 95
+DEFAULT_JPEG_QUALITY = 95
 _OPTIONS = {"source": "src", "state_layout": "src, layout of the state"}
 
 
@@ -174,7 +175,7 @@ def _check_quality(codec: str, quality: int | None) -> int | None:
             )
         return None
     if quality is None:
-        return _DEFAULT_JPEG_QUALITY if codec == "jpeg" else None
+        return DEFAULT_JPEG_QUALITY if codec == "jpeg" else None
     if not 1 <= quality <= 100:
         raise UserError(f"--quality {quality}: expected 1 to 100.")
     return quality

@@ -17,7 +17,7 @@ from train_shards.codec import encode_image
 from train_shards.images import encode_stored
 from train_shards.manifest import Settings
 
-__all__ = ["check_probe", "environment", "probe_hash"]
+__all__ = ["check_probe", "environment", "picture_probe", "probe_hash"]
 
 _PROBE_IDS = 70
 """Not a cube, so that the palette is cut, as most are."""
@@ -30,7 +30,9 @@ def probe_hash(settings: Settings, backend: str = STORING_BACKEND) -> str:
     A native size is probed without a resize. The picture is converted by PyAV's libraries: for
     another decoder, its versions are hashed along. Cost: about 10 ms, once a process.
     """
-    probe = _probe(settings.picture_size, settings.codec, settings.quality, settings.subsampling)
+    probe = picture_probe(
+        settings.picture_size, settings.codec, settings.quality, settings.subsampling
+    )
     if settings.modalities:
         codes = [_codes_probe(settings, image) for image in sorted(settings.modalities)]
         probe = xxhash.xxh3_128_hexdigest(" ".join([probe, *codes]).encode())
@@ -41,7 +43,10 @@ def probe_hash(settings: Settings, backend: str = STORING_BACKEND) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _probe(size: tuple[int, int] | None, codec: str, quality: int | None, subsampling: str) -> str:
+def picture_probe(
+    size: tuple[int, int] | None, codec: str, quality: int | None, subsampling: str
+) -> str:
+    """Returns the hash of the probe picture's stored bytes, as an RGB image of these settings."""
     picture = resize_with_pad(probe_picture(), size)
     data = encode_image(np.ascontiguousarray(picture), codec, quality, subsampling)
     return xxhash.xxh3_128_hexdigest(data)

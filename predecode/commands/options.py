@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AddressOption",
+    "BackendPythonOption",
     "HangLimitOption",
     "MaxFailuresOption",
     "MemoryLimitOption",
@@ -71,6 +72,10 @@ NodeWaitOption = Annotated[
     typer.Option(
         "--node-wait-s", min=0, help="Seconds to wait where no node of the cluster can take a task."
     ),
+]
+BackendPythonOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Where a decoder lives: video_reader=/usr/bin/python3."),
 ]
 MaxFailuresOption = Annotated[
     int, typer.Option(min=0, help="Exit with 0 while at most this many episodes are missing.")

@@ -9,6 +9,7 @@ import typer
 
 from predecode.commands.options import (
     AddressOption,
+    BackendPythonOption,
     NodeWaitOption,
     NumCpusOption,
     RootOption,
@@ -61,10 +62,7 @@ def verify(
             "compared with each other. Default: $B1K_VIDEO_BACKEND, else pyav."
         ),
     ] = None,
-    backend_python: Annotated[
-        list[str] | None,
-        typer.Option(help="Where a decoder lives: video_reader=/usr/bin/python3."),
-    ] = None,
+    backend_python: BackendPythonOption = None,
     report_dir: Annotated[
         Path | None,
         typer.Option("--report", help="Folder for report.json and report.html, with pictures."),

@@ -10,12 +10,14 @@ ROOT = Path(__file__).parents[2]
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
     "__main__", "cli", "commands.run", "commands.retry", "commands.drop", "commands.verify",
-    "commands.sample", "commands.summary", "commands.options",
+    "commands.sample", "commands.doctor", "commands.version", "commands.summary",
+    "commands.options",
     "verification.levels", "verification.lines", "verification.jobs", "verification.on_node",
     "verification.samples", "verification.tables", "verification.draw",
     "verification.structure", "verification.shard", "verification.pictures",
     "verification.image_difference",
     "verification.backends", "verification.backend_matrix", "verification.agreement",
+    "doctor", "machine_limits",
     "survey.copied", "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables",
     "survey.videos", "survey.findings",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
