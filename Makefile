@@ -6,7 +6,7 @@ READY := .venv/.ready
 # chromium and a font: what the tests look at the report's page with
 APT := ffmpeg python3-torchvision chromium fonts-dejavu-core
 
-.PHONY: help setup demo fmt lint test test-fast test-faults golden clean
+.PHONY: help setup demo fmt lint test test-fast test-faults docs golden clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -49,6 +49,9 @@ test-fast: $(READY) ## the unit suite
 
 test-faults: $(READY) ## the tests of faults, see docs/reliability.md; make test runs them too
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m faults tests/unit tests/e2e
+
+docs: $(READY) ## write docs/commands.md from --help, and check links and code blocks of all pages
+	$(BIN)/python docs/check.py --write
 
 golden: $(READY) ## write the golden output of the current format version; review the difference
 	PYTHONPATH=. $(BIN)/python tests/golden/make.py

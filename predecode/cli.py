@@ -28,7 +28,7 @@ from predecode.errors import (
 )
 from train_shards.errors import StorageError
 
-__all__ = ["app", "main"]
+__all__ = ["USAGE_ERROR", "app", "main"]
 
 app = typer.Typer(
     help="Decode robot-learning video once, offline, into WebDataset shards.",
@@ -42,7 +42,7 @@ for command in (sample, run, retry, drop, verify, doctor):
     app.command()(command)
 
 # Typer carries click under another name from one release to the next.
-_USAGE_ERROR: type[typer.BadParameter] = next(
+USAGE_ERROR: type[typer.BadParameter] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         status = request.exit_code
     except (typer.Abort, KeyboardInterrupt):
         status = EXIT_INTERRUPTED
-    except _USAGE_ERROR as error:
+    except USAGE_ERROR as error:
         _say_usage(error, sys.argv[1:] if arguments is None else arguments)
         status = EXIT_REFUSED
     except (UserError, DataError) as error:
