@@ -12,6 +12,7 @@ from PIL import features
 
 from predecode.config import DEFAULT_JPEG_QUALITY
 from predecode.errors import UserError
+from predecode.images.resize_native import native_state
 from predecode.machine_limits import Limits
 from predecode.probe import picture_probe
 from predecode.progress import format_bytes
@@ -158,6 +159,15 @@ def _libraries() -> Iterator[Fact]:
         value=f"libwebp {features.version_module('webp')}" if has_webp else "not in this Pillow",
         is_fine=has_webp,
         fix="" if has_webp else "pip install --force-reinstall pillow",
+    )
+    state = native_state()
+    is_fine = not state.startswith("Pillow")
+    yield Fact(
+        topic=topic,
+        name="resize",
+        value=state,
+        is_fine=is_fine,
+        fix="" if is_fine else "apt install gcc libc6-dev  # Pillow takes four times as long",
     )
     yield Fact(
         topic=topic,

@@ -26,6 +26,7 @@ from predecode.errors import (
     episode_error,
     episode_error_of,
 )
+from predecode.images.resize_native import resize_natively
 from predecode.images.stored import check_edges, pixel_format, stored_image
 from predecode.injection import reach
 from predecode.planning import Piece, PlannedEpisode, ShardTask, sample_order
@@ -301,7 +302,7 @@ def _add_images(
     settings, episode_index = job.settings, planned.episode.episode_index
     field, ids = settings.field_of(camera), planned_ids(Path(job.root), planned, camera)
     for frame, picture in pictures:
-        image = stored_image(picture, settings, camera, ids)
+        image = stored_image(picture, settings, camera, ids, resize_natively)
         check_edges(image, episode_index, planned.episode.videos[camera].path, camera)
         pixel_xxh3 = xxhash.xxh3_64_intdigest(image.data)
         data = encode_stored(image, settings, camera)

@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 
 from predecode.errors import InfraError
-from predecode.images.resize import resize_with_pad
+from predecode.images.resize_native import native_state, resize_natively
 from predecode.images.stored import pixel_format, stored_image
 from predecode.video.backends import STORING_BACKEND, backend_versions
 from predecode.video.probe import probe_picture
@@ -47,7 +47,7 @@ def picture_probe(
     size: tuple[int, int] | None, codec: str, quality: int | None, subsampling: str
 ) -> str:
     """Returns the hash of the probe picture's stored bytes, as an RGB image of these settings."""
-    picture = resize_with_pad(probe_picture(), size)
+    picture = resize_natively(probe_picture(), size)
     data = encode_image(np.ascontiguousarray(picture), codec, quality, subsampling)
     return xxhash.xxh3_128_hexdigest(data)
 
@@ -83,6 +83,7 @@ def environment(backend: str = STORING_BACKEND) -> dict[str, str]:
         **versions,
         "machine": platform.machine(),
         "predecode": version("predecode"),
+        "resize": native_state(),
         "python": platform.python_version(),
         "system": os.uname().sysname,
     }

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from predecode.errors import EpisodeError, EpisodeFault, disk_errors_of
+from predecode.images.resize_native import resize_natively
 from predecode.images.stored import pixel_format, stored_image
 from predecode.injection import reach
 from predecode.pipeline import planned_ids, planned_table, row_members, video_errors_of
@@ -133,7 +134,7 @@ def _image_bytes(
         reach(stage="size", episode=episode.episode_index, camera=camera, frame=frame)
         with videos(root / span.path, table, pixel_format(settings, camera)) as decoder:
             ((_, picture),) = decoder.pictures([span.start + frame])
-            image = np.array(stored_image(picture, settings, camera, ids))
+            image = np.array(stored_image(picture, settings, camera, ids, resize_natively))
     return len(encode_stored(image, settings, camera))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["nearest_with_pad", "resize_with_pad"]
+__all__ = ["inner_size", "nearest_with_pad", "pasted", "resize_with_pad"]
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 
@@ -28,7 +28,7 @@ def resize_with_pad(picture: NDArray[np.uint8], size: tuple[int, int] | None) ->
     """
     if size is None or picture.shape[:2] == size:
         return np.ascontiguousarray(picture)
-    inner = _inner_size(picture.shape[:2], size)
+    inner = inner_size(picture.shape[:2], size)
     resized = Image.fromarray(picture).resize(inner[::-1], Image.Resampling.BILINEAR)
     return _padded(np.asarray(resized), size)
 
@@ -54,14 +54,18 @@ def nearest_with_pad(
     """
     if size is None or picture.shape[:2] == size:
         return convert(picture)
-    inner = _inner_size(picture.shape[:2], size)
+    inner = inner_size(picture.shape[:2], size)
     rows = _nearest(picture.shape[0], inner[0])
     columns = _nearest(picture.shape[1], inner[1])
     return _padded(convert(picture[rows[:, None], columns[None, :]]), size)
 
 
-def _inner_size(source: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width without borders."""
+def inner_size(source: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Returns height and width, without borders, of a picture of ``source`` ``(H, W)`` at a size.
+
+    >>> inner_size((720, 1280), (224, 224))
+    (126, 224)
+    """
     ratio = max(source[1] / size[1], source[0] / size[0])
     return max(int(source[0] / ratio), 1), max(int(source[1] / ratio), 1)
 
@@ -74,11 +78,32 @@ def _nearest(num_from: int, num_to: int) -> NDArray[np.int64]:
     return nearest
 
 
+def pasted(
+    write: Callable[[NDArray[np.uint8]], None], source: tuple[int, ...], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Returns ``(h, w, 3)`` uint8 whose middle ``write`` has written; the borders are 0.
+
+    Args:
+        write: takes a view of the picture's place, ``(h', w', 3)``.
+        source: ``(H, W)`` of the picture.
+        size: ``(h, w)``.
+    """
+    inner = inner_size(source, size)
+    picture = (np.empty if inner == size else np.zeros)((*size, 3), np.uint8)
+    write(_middle(picture, inner))
+    return picture
+
+
 def _padded(inner: NDArray[_Pixel], size: tuple[int, int]) -> NDArray[_Pixel]:
     """The picture in the middle of zeros; itself where it fills the size."""
     if inner.shape[:2] == size:
         return inner
     padded = np.zeros((*size, *inner.shape[2:]), inner.dtype)
-    top, left = (size[0] - inner.shape[0]) // 2, (size[1] - inner.shape[1]) // 2
-    padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    _middle(padded, inner.shape)[:] = inner
     return padded
+
+
+def _middle(picture: NDArray[_Pixel], inner: tuple[int, ...]) -> NDArray[_Pixel]:
+    """A view of the place of a picture within its borders."""
+    top, left = (picture.shape[0] - inner[0]) // 2, (picture.shape[1] - inner[1]) // 2
+    return picture[top : top + inner[0], left : left + inner[1]]

@@ -1,9 +1,10 @@
 """What is stored of a decoded picture: RGB pixels, depth codes or instance ids."""
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
@@ -16,6 +17,8 @@ from train_shards.manifest import Settings
 
 __all__ = ["check_edges", "pixel_format", "stored_image"]
 
+Resize: TypeAlias = Callable[[NDArray[np.uint8], tuple[int, int] | None], NDArray[np.uint8]]
+
 
 def pixel_format(settings: Settings, image: str) -> str:
     """Returns the format, in libav's words, in which an image's pictures are decoded."""
@@ -25,7 +28,11 @@ def pixel_format(settings: Settings, image: str) -> str:
 
 
 def stored_image(
-    picture: NDArray[Any], settings: Settings, image: str, ids: Sequence[int] | None
+    picture: NDArray[Any],
+    settings: Settings,
+    image: str,
+    ids: Sequence[int] | None,
+    resize: Resize = resize_with_pad,
 ) -> StoredImage:
     """Returns what is stored of a picture, C-contiguous; may be the picture itself.
 
@@ -37,10 +44,11 @@ def stored_image(
         settings: of the output.
         image: its name.
         ids: of a segmentation, in the order of its palette.
+        resize: of RGB: Pillow, with which outputs are verified, or what makes the same pixels.
     """
     size = settings.picture_size
     if settings.is_rgb(image):
-        return resize_with_pad(picture, size)
+        return resize(picture, size)
     if ids is None:
         return nearest_with_pad(picture, size)
     return nearest_with_pad(picture, size, _id_lookup(tuple(ids)).lookup)

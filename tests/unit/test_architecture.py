@@ -43,7 +43,7 @@ PREDECODE = [
     "video.video_reader", "video.video_reader_worker", "video.torchcodec", "video.conversions",
     "video.pyav", "video.image_column", "video.decoder", "video.packets", "video.mp4_tables",
     "video.matroska_size", "video.container",
-    "images.stored", "images.segmentation", "images.resize",
+    "images.stored", "images.segmentation", "images.resize_native", "images.resize",
     "shard_writer", "cluster", "head_watch", "node_sizes", "progress", "remote_lock", "lock",
     "links", "child", "injection", "parquet_footer", "errors",
 ]  # fmt: skip
