@@ -18,7 +18,8 @@ PREDECODE = [
     "verification.backends", "verification.backend_matrix", "verification.agreement",
     "survey.copied", "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables",
     "survey.videos", "survey.findings",
-    "verification.page", "verification.wording", "verification.charts", "verification.report",
+    "verification.page", "verification.wording", "verification.report",
+    "page.render", "page.wording", "page.charts",
     "online", "canary", "open_episodes", "reproduce", "job", "remote_place", "places", "free_space",
     "estimate", "standing_output", "dropping", "cutting", "replanning", "metadata_copies", "output",
     "stored_plan", "manifest", "dropped", "isolation", "task_process", "tasks", "sizing",
@@ -76,7 +77,7 @@ DOORS = {
         "predecode/video/pyav.py",
         "predecode/video/ssim.py",
     ],
-    "jinja2": ["predecode/verification/page.py"],
+    "jinja2": ["predecode/page/render.py"],
     "hydra": ["train_shards/train_config.py"],
     "wandb": ["train_shards/train_log.py"],
     "torch": [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from predecode.verification.charts import Chart, difference_chart, gap_chart
+from predecode.page.charts import Chart, difference_chart, gap_chart
 
 
 def bars_of(chart: Chart) -> list[tuple[int, int, int]]:
