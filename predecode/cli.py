@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from predecode.commands.drop import drop
+from predecode.commands.inspect import inspect
 from predecode.commands.options import say
 from predecode.commands.retry import retry
 from predecode.commands.run import run
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (sample, run, retry, drop, verify):
+for command in (sample, run, retry, drop, verify, inspect):
     app.command()(command)
 
 # Typer carries click under another name from one release to the next.

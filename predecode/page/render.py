@@ -12,7 +12,7 @@ from PIL import Image
 
 from predecode.page.wording import num, percent, printable
 
-__all__ = ["data_uri", "rendered"]
+__all__ = ["data_uri", "encoded", "rendered"]
 
 _HERE = Path(__file__).parent
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -41,7 +41,12 @@ def rendered(template: Path, filters: Mapping[str, Callable[..., Any]], **values
 
 
 def data_uri(picture: NDArray[Any], kind: str = "png") -> str:
-    """Returns an ``(h, w, 3)`` uint8 RGB picture as a ``data:`` URI, ``png`` or ``jpeg``."""
+    """Returns an ``(h, w, 3)`` uint8 RGB picture as a ``data:`` URI; see ``encoded``."""
+    return f"data:image/{kind};base64,{base64.b64encode(encoded(picture, kind)).decode()}"
+
+
+def encoded(picture: NDArray[Any], kind: str) -> bytes:
+    """Returns an ``(h, w, 3)`` uint8 RGB picture as the bytes of a ``png`` or ``jpeg`` file."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **_OPTIONS[kind])
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()

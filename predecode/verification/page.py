@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from predecode.page.charts import difference_chart, gap_chart
+from predecode.page.charts import difference_chart, value_chart
 from predecode.page.render import data_uri, rendered
 from predecode.page.wording import as_utf8, percent
 from predecode.verification.report import BackendPair, Backends, Finding, ImageFigures, Report
@@ -64,7 +64,7 @@ def render_page(report: Report, pairs: Sequence[ImagePair]) -> str:
     filters: dict[str, Callable[..., object]] = {
         "agreement": _agreement,
         "difference_chart": difference_chart,
-        "gap_chart": gap_chart,
+        "value_chart": value_chart,
         "level": level,
         "matrix": _matrix,
         "most_frequent": _most_frequent,
