@@ -1,6 +1,6 @@
 """An output open for looking at: its samples by episode and frame, its plans, what is not there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -144,6 +144,18 @@ class OpenOutput:
             DataError: a damaged index.
         """
         return self.reader(episode).locate(episode.span.position(frame))
+
+    def read(
+        self, samples: Sequence[tuple[StoredEpisode, Place]], fields: Sequence[str]
+    ) -> list[list[memoryview]]:
+        """Returns members of samples of any split; see ``ShardReader.read``."""
+        contents: list[list[memoryview]] = [[] for _ in samples]
+        for split, reader in self._readers.items():
+            own = [n for n, (episode, _) in enumerate(samples) if episode.split == split]
+            found = reader.read([samples[number][1] for number in own], fields)
+            for number, members in zip(own, found, strict=True):
+                contents[number] = members
+        return contents
 
     def planned(self, episode: StoredEpisode) -> tuple[Plan, PlannedEpisode]:
         """Returns what an episode was made by.

@@ -184,7 +184,7 @@ def _source(plan: Plan, planned: PlannedEpisode, image: str, frame: int) -> Sour
     try:
         table = planned_table(Path(plan.root), planned, image)
         pts, time_base = int(table.pts[rank]), str(table.time_base)
-    except (InfraError, MediaError) as error:
+    except (InfraError, MediaError, OSError) as error:
         note = str(error)
     return SourceImage(
         image=image,

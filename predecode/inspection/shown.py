@@ -133,11 +133,15 @@ def _in_turn(groups: Sequence[Sequence[StoredEpisode]]) -> list[StoredEpisode]:
 def _sheets(
     output: OpenOutput, episodes: Sequence[StoredEpisode], images: Sequence[str]
 ) -> list[ContactSheet]:
-    drawn = set()
+    drawn: set[tuple[StoredEpisode, int]] = set()
     for number in range(_SHOTS):
         episode = episodes[number % len(episodes)]
         frames = episode.frames
-        drawn.add((episode, frames[_rank(output, episode, number) % len(frames)]))
+        first = _rank(output, episode, number) % len(frames)
+        following = (frames[(first + n) % len(frames)] for n in range(_SHOTS))
+        new = next((frame for frame in following if (episode, frame) not in drawn), None)
+        if new is not None:  # else the episode is shorter than that
+            drawn.add((episode, new))
     chosen = sorted(drawn, key=lambda one: (one[0].span.episode_index, one[1]))
     shots = _shots(output, chosen, images)
     return [
@@ -148,19 +152,20 @@ def _sheets(
 def _shots(
     output: OpenOutput, samples: Iterable[tuple[StoredEpisode, int]], images: Sequence[str]
 ) -> dict[str, list[Shot]]:
-    """Image -> its shots of some samples; what of a split is read is read at once."""
+    """Image -> its shots of some samples, all read at once."""
     settings = output.settings
     fields = [settings.field_of(image) for image in images]
     shots: dict[str, list[Shot]] = {image: [] for image in images}
-    for episode, frame in samples:
-        place = output.place(episode, frame)
-        (contents,) = output.reader(episode).read([place], fields)
-        members = dict(zip(fields, contents, strict=True))
-        for image, decoded in decoded_images(output, episode, place, members).items():
+    placed = [(episode, output.place(episode, frame)) for episode, frame in samples]
+    contents = output.read(placed, fields)
+    for (episode, place), members in zip(placed, contents, strict=True):
+        of_field = dict(zip(fields, members, strict=True))
+        for image, decoded in decoded_images(output, episode, place, of_field).items():
             modality = settings.modality_of(image)
-            picture = picture_of(decoded, modality)
-            small = thumbnail(picture, _EDGE_PX, is_smooth=modality != "seg_instance_id")
-            shots[image].append(Shot(place.key, frame, small, _note(decoded, modality)))
+            is_smooth = modality != "seg_instance_id"
+            small = thumbnail(picture_of(decoded, modality), _EDGE_PX, is_smooth=is_smooth)
+            note = _note(decoded, modality)
+            shots[image].append(Shot(place.key, place.frame_index, small, note))
     return shots
 
 

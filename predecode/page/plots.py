@@ -10,12 +10,14 @@ from predecode.page.charts import Tick
 
 __all__ = ["Line", "Plot", "line_plot"]
 
-_WIDTH_PX, _HEIGHT_PX = 520, 190
-_LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 46, 512, 8, 150
+_WIDTH_PX, _HEIGHT_PX = 420, 180
+_LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 46, 412, 8, 140
 MOST_LINES = 8
 """As many colours as can be told apart."""
 _BINS = 120
 _X_TICKS, _Y_TICKS = 6, 5
+_FLAT, _SMALLEST = 1e-9, 1e-30
+"""What moves less, as a share or at all, is drawn as a level line."""
 
 
 class Line(NamedTuple):
@@ -96,15 +98,15 @@ def _kept(column: NDArray[np.float64]) -> list[int]:
 def _ticks(low: float, high: float, most: int) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten that cover a range; at least two.
 
-    >>> _ticks(-0.31, 1.2, 5), _ticks(3, 3, 5)
+    >>> _ticks(-0.31, 1.2, 5), _ticks(3, 3, 3)
     ([-0.5, 0.0, 0.5, 1.0, 1.5], [2.0, 3.0, 4.0])
     """
-    if high <= low:
+    if high - low <= max(abs(low), abs(high)) * _FLAT + _SMALLEST:
         low, high = low - 1, high + 1
     power = 10.0 ** math.floor(math.log10((high - low) / most))
     step = next(s * power for s in (1, 2, 5, 10, 20) if (high - low) / (s * power) <= most - 1)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    return [number * step for number in range(first, last + 1)]
 
 
 def _share(value: float, low: float, high: float) -> float:
