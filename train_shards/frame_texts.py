@@ -181,7 +181,7 @@ class FrameTexts:
     def annotated_skills(self, episode_index: int, task_index: int) -> list[Segment]:
         """Returns the annotated skills of an episode as they stand, with gaps and overlaps.
 
-        None unless ``skills_by`` is a field of theirs.
+        Empty unless ``skills_by`` is a field of theirs.
 
         Raises:
             As ``at``.

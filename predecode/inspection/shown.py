@@ -101,7 +101,7 @@ def page_content(output: OpenOutput, found: OutputFound) -> PageContent:
     for episode in sorted(output.episodes.values(), key=lambda one: _rank(output, one)):
         by_task.setdefault(episode.span.task_index, []).append(episode)
     tasks = [task for task in found.tasks if task.num_episodes][:_TASKS]
-    lengths, image_bytes, num_drawn = _counts(output)
+    lengths, image_bytes, num_drawn = _counts(output, images)
     texts = OutputTexts(output)
     return PageContent(
         tasks=[
@@ -197,13 +197,15 @@ def _episode(output: OpenOutput, texts: OutputTexts, episode: StoredEpisode) -> 
     )
 
 
-def _counts(output: OpenOutput) -> tuple[dict[int, int], dict[str, dict[int, int]], int]:
+def _counts(
+    output: OpenOutput, images: Sequence[str]
+) -> tuple[dict[int, int], dict[str, dict[int, int]], int]:
     """Lengths of all episodes; bytes of each image in samples drawn evenly over all of them."""
     episodes = list(output.episodes.values())
     lengths = Counter(output.place(episode, episode.frames[0]).num_frames for episode in episodes)
     stops = np.cumsum([episode.span.num_samples for episode in episodes])
     num_samples = int(stops[-1]) if len(stops) else 0
-    bytes_of: dict[str, Counter[int]] = {name: Counter() for name in output.settings.camera_names}
+    bytes_of: dict[str, Counter[int]] = {name: Counter() for name in images}
     positions = np.unique(np.linspace(0, num_samples - 1, min(_DRAWN, num_samples)).astype(int))
     for position in positions.tolist():
         number = int(np.searchsorted(stops, position, "right"))

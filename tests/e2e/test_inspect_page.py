@@ -69,7 +69,7 @@ def test_a_browser_reads_what_was_written(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "dark", "in_a_row"), [(1280, 5200, False, 8), (390, 5600, True, 4)]
+    ("width", "height", "dark", "in_a_row"), [(1280, 4700, False, 8), (390, 5200, True, 4)]
 )
 def test_every_picture_is_seen_in_its_row_and_nothing_leaves_the_page(
     page: Path, width: int, height: int, dark: bool, in_a_row: int

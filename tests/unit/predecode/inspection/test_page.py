@@ -91,7 +91,7 @@ def test_what_is_cut_and_what_is_absent_is_said(
     read = Page(render_page(found, content))
     assert "Incomplete:" in read.text("header")
     assert "2 episodes in quarantine. 1 episode dropped." in read.text("header")
-    assert "The first 1 of 2 tasks are shown. 3 more images of each sample are not shown." in (
+    assert "The first 1 of 2 tasks are shown. Not shown of each sample: 3 images." in (
         read.text("tasks")
     )
     assert "2 of 3 episodes, drawn by the seed, of each task in turn." in read.text("episodes")
