@@ -133,6 +133,8 @@ def test_depth_has_its_range_and_segmentation_its_names(tmp_path: Path, capsys: 
     metres = np.clip(np.exp(codes / 16383 * (b - a) + a) - 3.5, 0, 10)
     images = {image["name"]: image for image in found["images"]}
     assert images["head_depth"]["range_m"] == pytest.approx([metres.min(), metres.max()], abs=1e-5)
+    areas = [one["num_pixels"] for one in images["head_seg"]["instances"]]
+    assert areas == sorted(areas, reverse=True)
     ids = np.load(io.BytesIO(members["head_seg.npz"]))["ids"]
     told = {one["id"]: one["num_pixels"] for one in images["head_seg"]["instances"]}
     assert told == dict(zip(*(a.tolist() for a in np.unique(ids, return_counts=True)), strict=True))
@@ -229,7 +231,9 @@ def test_other_damage_is_told(own: Path, capsys: CapSys) -> None:
     shard, _ = shard_of(own, capsys)
     ledger = own / f".predecode/ledger/{shard.stem}.npy"
     rows = decode_ledger(ledger.read_bytes(), 3, 2, where="x")
-    ledger.write_bytes(encode_ledger(rows[:1]))
+    ((number,),) = np.nonzero((rows["episode_index"] == 10) & (rows["frame_index"] == 5))
+    assert number < len(rows) - 1
+    ledger.write_bytes(encode_ledger(np.delete(rows, number)))
     status, _, error = inspect_here(capsys, own, "--key", KEY)
     assert (status, f"key {KEY}: no sample at" in error) == (1, True)
     ledger.unlink()
