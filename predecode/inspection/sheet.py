@@ -44,6 +44,7 @@ def sample_sheet(
     rows = [[image for image in found if image.modality == modality] for modality in MODALITIES]
     rows = [row for row in rows if row]
     notes = {image.name: list(_notes(image)) for image in found}
+    font = ImageFont.load_default()
     column_px = [
         max(_LEAST_WIDTH_PX, *(row[number].width for row in rows if number < len(row)))
         for number in range(max(map(len, rows)))
@@ -51,11 +52,13 @@ def sample_sheet(
     row_px = [
         max(image.height + _LINE_PX * len(notes[image.name]) for image in row) for row in rows
     ]
-    width = sum(column_px) + _GAP_PX * (len(column_px) + 1)
+    width = max(
+        sum(column_px) + _GAP_PX * (len(column_px) + 1),
+        int(font.getlength(_latin(title))) + 2 * _GAP_PX,
+    )
     height = 2 * _LINE_PX + sum(row_px) + _GAP_PX * (len(rows) + 1)
     canvas = Canvas.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default()
     draw.text((_GAP_PX, _GAP_PX), _latin(title), _INK, font)
     top = 2 * _LINE_PX + _GAP_PX
     for row, tall in zip(rows, row_px, strict=True):
