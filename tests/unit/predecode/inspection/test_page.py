@@ -30,8 +30,13 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[OutputFound, PageCo
         return replace(found, out="shards/"), page_content(output, found)
 
 
-def test_each_section_says_what_is_there(shown: tuple[OutputFound, PageContent]) -> None:
-    read = Page(render_page(*shown))
+@pytest.fixture(scope="module")
+def html(shown: tuple[OutputFound, PageContent]) -> str:
+    return render_page(*shown)
+
+
+def test_each_section_says_what_is_there(html: str) -> None:
+    read = Page(html)
     assert read.text("head") == "shards/: what is in it"
     assert read.text("header").startswith("tiny shards/ Complete: 1 episode, 22 samples and 44 im")
     tasks, episodes = read.text("tasks"), read.text("episodes")
@@ -50,10 +55,7 @@ def test_each_section_says_what_is_there(shown: tuple[OutputFound, PageContent])
     assert read.text("absent") == "Absent episodes None."
 
 
-def test_it_needs_no_other_file_and_every_picture_has_words(
-    shown: tuple[OutputFound, PageContent],
-) -> None:
-    html = render_page(*shown)
+def test_it_needs_no_other_file_and_every_picture_has_words(html: str) -> None:
     read = Page(html)
     assert read.count("img") == 18 + 16
     assert {uri.split(",")[0] for uri in read.attributes("src")} == {"data:image/jpeg;base64"}
@@ -124,7 +126,9 @@ def filled(value: Any, text: str) -> Any:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_text_of_strangers_stays_text(shown: tuple[OutputFound, PageContent], text: str) -> None:
+def test_text_of_strangers_stays_text(
+    shown: tuple[OutputFound, PageContent], html: str, text: str
+) -> None:
     found, content = shown
     row = Quarantined(episode_index=30, path="a", problem="b", expected="c", got="d", retry="e")
     plain = msgspec.to_builtins(replace(found, quarantined=[row]), str_keys=True)
@@ -161,8 +165,8 @@ def test_text_of_strangers_stays_text(shown: tuple[OutputFound, PageContent], te
         image_bytes={text: next(iter(content.image_bytes.values()))},
         roots=[text],
     )
-    html = render_page(hostile, content)
-    read, harmless = Page(html), Page(render_page(*shown))
+    harmless, html = Page(html), render_page(hostile, content)
+    read = Page(html)
     assert {tag for tag, _ in read.tags} <= {tag for tag, _ in harmless.tags}
     assert not {name for _, a in read.tags for name in a if name.startswith("on")}
     assert all(c.isprintable() or c == "\n" for c in html)
