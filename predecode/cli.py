@@ -11,6 +11,7 @@ import typer
 
 from predecode.commands.doctor import doctor
 from predecode.commands.drop import drop
+from predecode.commands.inspect import inspect
 from predecode.commands.options import say
 from predecode.commands.retry import retry
 from predecode.commands.run import run
@@ -38,7 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.callback()(version)
-for command in (sample, run, retry, drop, verify, doctor):
+for command in (sample, run, verify, inspect, retry, drop, doctor):
     app.command()(command)
 
 # Typer carries click under another name from one release to the next.

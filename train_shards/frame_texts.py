@@ -178,6 +178,16 @@ class FrameTexts:
             num_frames,
         )
 
+    def annotated_skills(self, episode_index: int, task_index: int) -> list[Segment]:
+        """Returns the annotated skills of an episode as they stand, with gaps and overlaps.
+
+        Empty unless ``skills_by`` is a field of theirs.
+
+        Raises:
+            As ``at``.
+        """
+        return self._texts(episode_index, task_index).skills
+
     def _level_text(self, levels: Levels, level: int | None, frame: int) -> str | None:
         if level is None or self._level is None:
             return None

@@ -275,9 +275,35 @@ class ShardReader:
             raise DataError(f"{self.where(place)}: low-dimensional row: {error}") from error
         return columns
 
+    def generation(self, place: Place) -> GenerationEntry:
+        """Returns the manifest's entry of the generation that holds a sample."""
+        return self._held[place.generation]
+
+    def shard(self, place: Place) -> ShardEntry:
+        """Returns the manifest's entry of the shard that holds a sample."""
+        return self._held[place.generation].shards[place.shard]
+
+    def ledger_row(self, place: Place) -> np.void:
+        """Returns a sample's row of its shard's ledger; see ``ledger_dtype``.
+
+        Raises:
+            DataError: the ledger is damaged, or has no such sample.
+
+        Cost: reads the ledger, about 100 bytes a sample, unless it is one of those used last.
+        """
+        rows = self._ledger(place)
+        found = int(np.searchsorted(rows["offset_bytes"], place.offset_bytes))
+        if found == len(rows) or int(rows["offset_bytes"][found]) != place.offset_bytes:
+            raise DataError(
+                f"{self.where(place)}: no sample at {place.offset_bytes} in "
+                f"{self.shard(place).ledger}: index or ledger is damaged."
+            )
+        row: np.void = rows[found]
+        return row
+
     def where(self, place: Place) -> str:
         """Returns shard and key, for messages."""
-        return f"{self._held[place.generation].shards[place.shard].name}.tar, key {place.key}"
+        return f"{self.shard(place).name}.tar, key {place.key}"
 
     def close(self) -> None:
         """Closes every file."""
@@ -371,23 +397,24 @@ class ShardReader:
 
     def _check_member(self, place: Place, member: int, content: memoryview) -> None:
         """Compares a member's hash with the ledger's."""
-        rows = self._ledger(place)
-        found = int(np.searchsorted(rows["offset_bytes"], place.offset_bytes))
-        expected = int(rows["member_xxh3"][found, member]) if found < len(rows) else None
+        expected = int(self.ledger_row(place)["member_xxh3"][member])
         got = xxhash.xxh3_64_intdigest(content)
         if got != expected:
             raise DataError(
                 f"{self.where(place)}, member {self.fields[member]} ({len(content)} bytes at "
                 f"{place.offset_bytes + place.members[member][0]}): xxh3 {got:016x}, the ledger "
-                f"says {'nothing' if expected is None else f'{expected:016x}'}."
+                f"says {expected:016x}."
             )
 
     def _ledger(self, place: Place) -> NDArray[np.void]:
         key = (place.generation, place.shard)
         rows = self._ledgers.get(key)
         if rows is None:
-            entry = self._held[place.generation].shards[place.shard]
-            data = self._storage.read_file(entry.ledger)
+            entry = self.shard(place)
+            try:
+                data = self._storage.read_file(entry.ledger)
+            except FileNotFoundError as error:
+                raise DataError(f"{entry.ledger}: a ledger of the manifest is gone.") from error
             num_images = len(self.settings.cameras)
             rows = decode_ledger(data, len(self.fields), num_images, where=entry.ledger)
             check_extents(rows, entry.num_bytes, where=entry.ledger)

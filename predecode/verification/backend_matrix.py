@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from predecode.page.wording import percent
 from predecode.verification.report import BackendPair, Backends
-from predecode.verification.wording import percent
 
 __all__ = ["matrix_lines"]
 

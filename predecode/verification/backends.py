@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predecode.errors import MediaError
+from predecode.page.wording import percent
 from predecode.pipeline import planned_table
 from predecode.planning import PlannedEpisode
 from predecode.source_check import check_unchanged
 from predecode.verification.agreement import Agreement, Reason
 from predecode.verification.report import Backends, Finding, Fingerprint, StreamFormat
-from predecode.verification.wording import percent
 from predecode.video.backends import OpenDecoder, backend_versions, load_backend
 from predecode.video.conversions import ColorTags, explain, read_color_tags
 from predecode.video.packets import FrameTable

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from predecode.page.wording import num, percent
 from predecode.progress import format_bytes
 from predecode.verification.backend_matrix import matrix_lines
 from predecode.verification.report import (
@@ -11,7 +12,7 @@ from predecode.verification.report import (
     SamplesLevel,
     SourceSurvey,
 )
-from predecode.verification.wording import level, num, percent, psnr, ssim
+from predecode.verification.wording import level, psnr, ssim
 
 __all__ = ["report_lines"]
 

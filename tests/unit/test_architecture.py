@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
     "__main__", "cli", "commands.run", "commands.retry", "commands.drop", "commands.verify",
-    "commands.sample", "commands.doctor", "commands.version", "commands.summary",
-    "commands.options",
+    "commands.sample", "commands.inspect", "commands.doctor", "commands.version",
+    "commands.summary", "commands.options",
     "verification.levels", "verification.lines", "verification.jobs", "verification.on_node",
     "verification.samples", "verification.tables", "verification.draw",
     "verification.structure", "verification.shard", "verification.pictures",
@@ -20,7 +20,11 @@ PREDECODE = [
     "doctor", "machine_limits",
     "survey.copied", "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables",
     "survey.videos", "survey.findings",
-    "verification.page", "verification.wording", "verification.charts", "verification.report",
+    "verification.page", "verification.wording", "verification.report",
+    "inspection.page", "inspection.lines", "inspection.shown", "inspection.episode",
+    "inspection.sheet", "inspection.sample", "inspection.pictures", "inspection.timeline",
+    "inspection.summary", "inspection.texts", "inspection.found", "inspection.opened",
+    "page.render", "page.wording", "page.plots", "page.charts",
     "online", "canary", "open_episodes", "reproduce", "job", "remote_place", "places", "free_space",
     "estimate", "standing_output", "dropping", "cutting", "replanning", "metadata_copies", "output",
     "stored_plan", "manifest", "dropped", "isolation", "task_process", "tasks", "sizing",
@@ -78,7 +82,7 @@ DOORS = {
         "predecode/video/pyav.py",
         "predecode/video/ssim.py",
     ],
-    "jinja2": ["predecode/verification/page.py"],
+    "jinja2": ["predecode/page/render.py"],
     "hydra": ["train_shards/train_config.py"],
     "wandb": ["train_shards/train_log.py"],
     "torch": [

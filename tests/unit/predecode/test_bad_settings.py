@@ -138,6 +138,16 @@ ROWS: dict[str, str] = {
     "drop out --episodes x": r"--episodes x: expected ids, such as 00490010,00490020\.$",
     "drop out --episodes 490040": r"/out: no episode with samples would be left\. Delete the",
     "drop gone --episodes 7": r"gone: no \.predecode/manifest\.json: not an output of predecode",
+    # --- inspect ---
+    "inspect": r"predecode inspect: Missing argument 'out'\. See 'predecode inspect --help'\.$",
+    "inspect gone": rf"gone: {NO_OUTPUT}",
+    "inspect file": rf"file: {NO_OUTPUT}",
+    "inspect out --key x": r"--key: key 'x': expected the form 'ep00010041_f000310'\.$",
+    "inspect out --episode x": r"predecode inspect: .*'--episode': .* integer, got 'x'\. See",
+    "inspect out --key x --episode 3": r"inspect: --key and --episode exclude each other\.",
+    "inspect out --picture new.png": r"--picture new\.png: of which sample\? Name it with --key\.$",
+    "inspect out --key x --picture file/new.png": r"--picture file: file is a file, expected a",
+    "inspect out --html empty": r"--html empty: a folder, expected a file\. Name one in it\.$",
     # --- sample, and no command at all ---
     "sample --edition 2027": r"--edition 2027: expected one of 2025, 2026, rft\.$",
     "sample --edition rft --damaged": r"--damaged with --edition rft: expected 2025 or 2026\.$",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from predecode.verification.charts import Chart, difference_chart, gap_chart
+from predecode.page.charts import Chart, difference_chart, value_chart
 
 
 def bars_of(chart: Chart) -> list[tuple[int, int, int]]:
@@ -61,11 +61,11 @@ def test_a_decade_is_as_high_as_the_next() -> None:
 
 def test_no_count_at_all_is_no_bar() -> None:
     assert bars_of(difference_chart(256 * [0])) == []
-    assert bars_of(gap_chart({})) == []
+    assert bars_of(value_chart({})) == []
 
 
 def test_long_gaps_are_put_into_bins_of_equal_width() -> None:
-    chart = gap_chart({250: 1200, 249: 30, 120: 1, 4: 2, 5: 3})
+    chart = value_chart({250: 1200, 249: 30, 120: 1, 4: 2, 5: 3})
     assert bars_of(chart) == [
         (0, 5, 2),
         (5, 10, 3),
@@ -78,4 +78,4 @@ def test_long_gaps_are_put_into_bins_of_equal_width() -> None:
 
 
 def test_short_gaps_have_a_bar_each() -> None:
-    assert bars_of(gap_chart({8: 40, 3: 1})) == [(3, 4, 1), (8, 9, 40)]
+    assert bars_of(value_chart({8: 40, 3: 1})) == [(3, 4, 1), (8, 9, 40)]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Bar", "Chart", "Tick", "difference_chart", "gap_chart", "log_chart"]
+__all__ = ["Bar", "Chart", "Tick", "difference_chart", "log_chart", "value_chart"]
 
 _WIDTH_PX, _HEIGHT_PX = 380, 200
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 50, 366, 10, 158
@@ -13,7 +13,9 @@ _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 50, 366, 10, 158
 _FEWEST_BINS = 9
 """A single bar as wide as the plot would not look like one."""
 _MOST_BINS = 64
-_MOST_TICKS = 9
+_MOST_TICKS, _MOST_LONG_TICKS = 9, 6
+_LONG = 10_000
+"""From here on labels are of six letters and more."""
 _BELOW_ONE_DECADES = 0.3
 """The axis begins at a half, so that a count of one is seen."""
 
@@ -57,12 +59,12 @@ def difference_chart(histogram: Sequence[int]) -> Chart:
     return log_chart(histogram[: last + 1], 1)
 
 
-def gap_chart(gaps: Mapping[int, int]) -> Chart:
-    """Returns the chart of gaps -> how often, in at most 64 bins of equal width."""
-    width = _nice_step(max(gaps, default=0) + 1, _MOST_BINS)
-    counts = [0] * (max(gaps, default=0) // width + 1)
-    for gap, count in gaps.items():
-        counts[gap // width] += count
+def value_chart(values: Mapping[int, int]) -> Chart:
+    """Returns the chart of values -> how often, in at most 64 bins of equal width."""
+    width = _nice_step(max(values, default=0) + 1, _MOST_BINS)
+    counts = [0] * (max(values, default=0) // width + 1)
+    for value, count in values.items():
+        counts[value // width] += count
     return log_chart(counts, width)
 
 
@@ -90,10 +92,11 @@ def log_chart(counts: Sequence[int], bin_width: int) -> Chart:
         for number, count in enumerate(counts)
         if count
     ]
-    x_step = _nice_step(num_bins * bin_width, _MOST_TICKS)
+    span = num_bins * bin_width
+    x_step = _nice_step(span, _MOST_TICKS if span < _LONG else _MOST_LONG_TICKS)
     x_ticks = [
         Tick(f"{value:,}", round(_LEFT_PX + (value // bin_width + 0.5) * bar_px, 1))
-        for value in range(0, num_bins * bin_width, x_step)
+        for value in range(0, span, x_step)
     ]
     y_ticks = [
         Tick(_power_of_ten(power), round(_BOTTOM_PX - height(10**power), 1))

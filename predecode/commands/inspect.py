@@ -1,0 +1,100 @@
+"""predecode inspect: what is in an output, an episode or a sample; a page of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from predecode.commands.options import say
+from predecode.errors import EXIT_INCOMPLETE, DataError, UserError
+
+if TYPE_CHECKING:
+    from predecode.inspection.found import EpisodeFound, OutputFound, SampleFound
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    out: Annotated[str, typer.Argument(help="An output of predecode run: a folder or a URL.")],
+    key: Annotated[
+        str | None, typer.Option(help="A sample: ep00000010_f000123.", show_default=False)
+    ] = None,
+    episode: Annotated[
+        int | None, typer.Option(min=0, help="An episode by its id: 00490010.")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="With --key: a PNG file for all images of the sample, side by side."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="A file for one page of pictures, plots and figures.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of lines.")] = False,
+) -> None:
+    """Show what is in an output: all of it, one episode, or one sample.
+
+    Example: predecode inspect shards/ --key ep00000010_f000017 --picture sample.png
+    """
+    from predecode.errors import disk_errors_of
+    from predecode.inspection.episode import inspect_episode
+    from predecode.inspection.lines import episode_lines, output_lines, sample_lines
+    from predecode.inspection.opened import opened
+    from predecode.inspection.page import render_page
+    from predecode.inspection.sample import inspect_sample
+    from predecode.inspection.sheet import sample_sheet
+    from predecode.inspection.shown import page_content
+    from predecode.inspection.summary import inspect_output
+    from predecode.page.render import encoded
+    from predecode.page.wording import printable
+    from train_shards.manifest import encode_json
+    from train_shards.storage import write_atomic
+
+    wanted = {"--key": key, "--episode": episode, "--html": html}
+    given = [name for name, value in wanted.items() if value is not None]
+    if len(given) > 1:
+        raise UserError(f"inspect: {' and '.join(given)} exclude each other. Leave one out.")
+    if picture is not None and key is None:
+        raise UserError(f"--picture {picture}: of which sample? Name it with --key.")
+    target = _file("--picture", picture) or _file("--html", html)
+    found: SampleFound | EpisodeFound | OutputFound
+    data = b""
+    try:
+        with opened(out, check_members=html is None) as output:
+            if key is not None:
+                found, images = inspect_sample(output, key)
+                lines = sample_lines(found)
+                if picture is not None:
+                    title = f"{found.key} in {found.shard}"
+                    data = encoded(sample_sheet(title, found.images, images), "png")
+            elif episode is not None:
+                found = inspect_episode(output, episode)
+                lines = episode_lines(found)
+            else:
+                found = inspect_output(output)
+                lines = output_lines(found)
+                if html is not None:
+                    data = render_page(found, page_content(output, found)).encode()
+    except DataError as error:
+        say(f"error: {error}")
+        raise typer.Exit(EXIT_INCOMPLETE) from error
+    if target is not None:
+        with disk_errors_of(str(target)):
+            write_atomic(target, data, target.parent)
+    if as_json:
+        print(encode_json(found).decode(), end="")
+    else:
+        for line in lines:
+            print(printable(line))
+        if target is not None:
+            print(f"written: {target}")
+
+
+def _file(option: str, path: Path | None) -> Path | None:
+    """A file that can be written as far as its name tells."""
+    from predecode.config import check_folder
+
+    if path is not None:
+        check_folder(option, path.parent)
+        if path.is_dir():
+            raise UserError(f"{option} {path}: a folder, expected a file. Name one in it.")
+    return path

@@ -1,0 +1,1 @@
+"""What is in an output: as figures, sample by sample, and as a page."""
