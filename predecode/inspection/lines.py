@@ -1,10 +1,12 @@
 """What is in an output as lines for the terminal."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 
 from predecode.inspection.found import Column, EpisodeFound, Image, OutputFound, SampleFound
 from predecode.page.wording import num
 from predecode.progress import format_bytes
+from predecode.video.backends import STORING_BACKEND
 from train_shards.format import format_key
 from train_shards.manifest import Settings
 
@@ -34,7 +36,8 @@ def output_lines(found: OutputFound) -> Iterator[str]:
     for entry in manifest.generations:
         yield (
             f"generation {entry.generation}: {num(len(entry.shards), 'shard')}, "
-            f"{num(len(entry.lowdim), 'table')}, plan {entry.plan_digest[:12]}"
+            f"{num(len(entry.lowdim), 'table')}, plan {entry.plan_digest[:12]}; by "
+            f"{_made_by(entry.backend or STORING_BACKEND, entry.environment)}"
         )
     yield from _cut(
         f"task {task.task_index} {task.name or '-'}: {num(task.num_episodes, 'episode')}, "
@@ -147,8 +150,7 @@ def sample_lines(found: SampleFound) -> Iterator[str]:
         )
     for note in dict.fromkeys(source.note for source in found.sources if source.note):
         yield f"  {note}"
-    versions = ", ".join(f"{name} {version}" for name, version in found.environment.items())
-    yield f"by {found.decoder}: {versions}; plan {found.plan_digest}"
+    yield f"by {_made_by(found.decoder, found.environment)}; plan {found.plan_digest}"
 
 
 def image_line(image: Image) -> str:
@@ -169,7 +171,7 @@ def _column_text(column: Column) -> str:
     values = ", ".join(f"{v:.5g}" if isinstance(v, float) else str(v) for v in column.values)
     if column.low is None:
         return f"{column.name}: {values} ({column.type})"
-    is_cut = len(column.values) < _size(column.shape)
+    is_cut = len(column.values) < math.prod(column.shape)
     shape = " x ".join(map(str, column.shape))
     return (
         f"{column.name}: {shape} {column.type}, {column.low:.5g} to {column.high:.5g}: "
@@ -177,11 +179,8 @@ def _column_text(column: Column) -> str:
     )
 
 
-def _size(shape: Iterable[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
+def _made_by(decoder: str, environment: Mapping[str, str]) -> str:
+    return f"{decoder}: " + ", ".join(f"{name} {v}" for name, v in sorted(environment.items()))
 
 
 def _text(text: str | None) -> str:

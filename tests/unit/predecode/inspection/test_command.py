@@ -97,6 +97,7 @@ def test_a_summary_in_lines_and_json(out: Path, capsys: CapSys) -> None:
     assert "episode 00070010: task 7, train, 4 samples" in said
     assert "task 0 open_drawer: 2 episodes, 18 samples: open the drawer" in said
     assert "train: 3 episodes, 22 samples in 2 shards" in said
+    assert "generation 0: 2 shards, 1 table, plan plan 0; by pyav: " in said
     found = as_json(capsys, out)
     assert found["splits"]["train"]["num_samples"] == 22
     assert [task["num_episodes"] for task in found["tasks"]] == [2, 1]
