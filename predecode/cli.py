@@ -14,6 +14,7 @@ from predecode.commands.options import say
 from predecode.commands.retry import retry
 from predecode.commands.run import run
 from predecode.commands.sample import sample
+from predecode.commands.status import status as show_status
 from predecode.commands.verify import verify
 from predecode.errors import (
     EXIT_BUG,
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (sample, run, retry, drop, verify):
+for command in (sample, run, show_status, retry, drop, verify):
     app.command()(command)
 
 # Typer carries click under another name from one release to the next.
