@@ -23,6 +23,7 @@ from predecode.lock import LOCK_PATH, myself
 from predecode.places import Place
 from predecode.remote_lock import RemoteLock
 from predecode.remote_place import place_of, readable
+from predecode.status import status_of
 from predecode.verification.levels import verify_bytes
 from tests.support.jobs import (
     Silent,
@@ -167,6 +168,10 @@ def test_a_ray_worker_killed_while_it_uploads_is_replaced_and_the_output_proven(
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
     with readable(url) as standing:
+        told = status_of(standing)
+        assert (told.state, told.num_samples_done, told.output) == ("complete", 591, url)
+        assert told.last is not None
+        assert told.last.num_images == 591
         report = verify_here(b1k_root, standing, num_random=10)
         assert (report.status, report.subject, report.findings) == ("proven", url, [])
         assert verify_bytes(standing, Silent()).status == "proven"
