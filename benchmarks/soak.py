@@ -29,6 +29,7 @@ from predecode.cluster import RayCluster
 from predecode.config import make_settings
 from predecode.isolation import run_isolated
 from predecode.job import run_job
+from predecode.progress import Ended
 from predecode.sources.registry import open_source
 from predecode.sources.sample import make_sample
 from predecode.video.probe import library_versions
@@ -192,6 +193,9 @@ class _Quiet:
         """Shows nothing."""
 
     def advance(self, parts: int, num_bytes: int) -> None:
+        """Shows nothing."""
+
+    def ended(self, task: Ended) -> None:
         """Shows nothing."""
 
 

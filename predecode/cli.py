@@ -16,6 +16,7 @@ from predecode.commands.options import say
 from predecode.commands.retry import retry
 from predecode.commands.run import run
 from predecode.commands.sample import sample
+from predecode.commands.status import status as show_status
 from predecode.commands.verify import verify
 from predecode.commands.version import version
 from predecode.errors import (
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.callback()(version)
-for command in (sample, run, verify, inspect, retry, drop, doctor):
+for command in (sample, run, show_status, verify, inspect, retry, drop, doctor):
     app.command()(command)
 
 # Typer carries click under another name from one release to the next.

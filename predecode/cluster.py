@@ -7,16 +7,17 @@ object store.
 import atexit
 import os
 import signal
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from predecode.errors import ExhaustedError, InfraError, UserError
 from predecode.head_watch import HeadWatch, knock_at, leave
 from predecode.node_sizes import TaskSize, narrow_note, num_slots, sizes_of, too_small
 
-__all__ = ["NODE_WAIT_S", "Cluster", "InProcess", "RayCluster"]
+__all__ = ["NODE_WAIT_S", "Cluster", "InProcess", "RayCluster", "RayMetrics"]
 
 NODE_WAIT_S = 60.0
 """So long a run waits for a node that could take a task."""
@@ -40,6 +41,10 @@ Task = Callable[[P, Report], R]
 class Cluster(Protocol):
     """Runs tasks and hands out their results in the order in which they finish."""
 
+    @property
+    def slots(self) -> int:
+        """Tasks that can work at a time now."""
+
     def run(self, task: Task[P, R], payloads: Sequence[P], report: Report) -> Iterator[tuple[P, R]]:
         """Yields ``(payload, result)``; ``report`` gets the numbers that tasks report.
 
@@ -52,6 +57,8 @@ class Cluster(Protocol):
 
 class InProcess:
     """Runs tasks here, one after the other; for tests and small jobs."""
+
+    slots = 1
 
     def run(self, task: Task[P, R], payloads: Sequence[P], report: Report) -> Iterator[tuple[P, R]]:
         """Yields results in the order of the payloads; see ``Cluster``."""
@@ -248,12 +255,41 @@ class RayCluster:
             kind = InfraError if self._has_run else UserError
             raise kind(too_small(self._nodes, self._size, now_s - self._fitted_s))
 
+    @property
+    def slots(self) -> int:
+        """See ``Cluster``; ``num_cpus`` is the most."""
+        slots = max(1, num_slots(self._nodes, self._size))
+        return slots if self._num_cpus is None else min(self._num_cpus, slots)
+
     def _most_in_flight(self) -> int:
         """Two for each task that runs: the next is being handed over; never above ``num_cpus``."""
-        slots = num_slots(self._nodes, self._size)
-        if self._num_cpus is not None and self._num_cpus < slots:
-            return self._num_cpus
-        return 2 * max(1, slots)
+        if self.slots < num_slots(self._nodes, self._size):
+            return self.slots
+        return 2 * self.slots
+
+
+class RayMetrics:
+    """Figures as gauges among Ray's own metrics, ``predecode_<name>`` by output."""
+
+    def __init__(self, output: str) -> None:
+        """Asks nothing of Ray yet."""
+        self._output = output
+        self._gauges: dict[str, Any] = {}
+
+    def set(self, values: Mapping[str, float]) -> None:
+        """Sets the gauges; does nothing where this process has no Ray.
+
+        Ray's agents hand them out on each node's metrics port; where none runs they go nowhere.
+        """
+        ray = sys.modules.get("ray")
+        if ray is None or not ray.is_initialized():
+            return
+        from ray.util.metrics import Gauge
+
+        for name, value in values.items():
+            if name not in self._gauges:
+                self._gauges[name] = Gauge(f"predecode_{name}", tag_keys=("output",))
+            self._gauges[name].set(value, tags={"output": self._output})
 
 
 class _Counter:

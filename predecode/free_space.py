@@ -114,7 +114,7 @@ def measure(todo: Unwritten, amount: Amount, cluster: Cluster, work: Work) -> Es
     """
     samples: list[SampleSize] = []
     episodes: list[EpisodeSize] = []
-    for _, receipt in cluster.run(work, _size_jobs(todo), lambda _: None):
+    for _, (receipt, _) in cluster.run(work, _size_jobs(todo), lambda _: None):
         if isinstance(receipt, SizeReceipt):
             samples += receipt.samples
             episodes += receipt.episodes

@@ -17,7 +17,7 @@ from predecode.pipeline import ShardJob, frames_of
 from predecode.sizing import SizeJob, SizeReceipt
 from predecode.sources.episode import Episode
 from predecode.task_process import Answer, Request, decode_receipt
-from predecode.tasks import AnyJob, AnyReceipt, CheckJob, Job, alone, episodes_of, without
+from predecode.tasks import AnyJob, CheckJob, Done, Job, alone, episodes_of, without
 from predecode.video.backends import STORING_BACKEND, backend_versions
 
 __all__ = ["run_isolated", "try_alone"]
@@ -30,10 +30,11 @@ _SECOND_BACKEND = "torchcodec"
 Report = Callable[[int], None]
 
 
-def run_isolated(job: AnyJob, report: Report, *, limits: Limits) -> AnyReceipt:
+def run_isolated(job: AnyJob, report: Report, *, limits: Limits) -> Done:
     """Does a job as ``run_task`` does, but what ends a process costs an episode at most.
 
     A job that only looks at sizes is not tried again: what ends its process is found by the tasks.
+    What it took is told of the attempt that succeeded.
 
     Raises:
         InfraError: as ``run_task``.
@@ -45,7 +46,7 @@ def run_isolated(job: AnyJob, report: Report, *, limits: Limits) -> AnyReceipt:
     """
     if isinstance(job, SizeJob):
         sizes = _run(job, report, limits._replace(hang_s=min(limits.hang_s, _SIZE_HANG_S)))
-        return SizeReceipt() if isinstance(sizes, Died) else sizes
+        return Done(SizeReceipt()) if isinstance(sizes, Died) else sizes
     deaths: list[Died] = []
     for _ in range(_TRIES):
         done = _run(job, report, limits)
@@ -89,11 +90,11 @@ def try_alone(job: Job, episode: Episode, limits: Limits) -> EpisodeFault | None
     )
 
 
-def _run(job: AnyJob, report: Report, limits: Limits) -> AnyReceipt | Died:
+def _run(job: AnyJob, report: Report, limits: Limits) -> Done | Died:
     answer = _ask(Request(job=job, is_trial=False), report, limits)
     if isinstance(answer, Died):
         return answer
-    return decode_receipt(job, answer.receipt)
+    return Done(decode_receipt(job, answer.receipt), answer.spent)
 
 
 def _try(part: Job, limits: Limits) -> list[EpisodeFault] | Died:

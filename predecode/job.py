@@ -28,9 +28,10 @@ from predecode.pipeline import ShardJob
 from predecode.places import LocalPlace, Place, at
 from predecode.planning import Plan, PlannedEpisode, make_plan
 from predecode.probe import environment, probe_hash
-from predecode.progress import Display
+from predecode.progress import Display, Ended
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.selection import held_out
+from predecode.sizing import SizeReceipt
 from predecode.source_check import CheckedEpisode, check_unchanged
 from predecode.sources.episode import Episode, Source, annotated_source, with_images
 from predecode.sources.instances import id_list_path, read_instances
@@ -40,7 +41,7 @@ from predecode.standing_output import (
     refuse_other_settings,
     refuse_shrinking,
 )
-from predecode.tasks import CheckJob, CheckReceipt, Work, run_task
+from predecode.tasks import CheckJob, CheckReceipt, Done, Work, run_task
 from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, plan_path
 from train_shards.instances import instances_path
@@ -279,7 +280,9 @@ def _plan(
     by_id = {episode.episode_index: episode for episode in episodes}
     checked: list[CheckedEpisode] = []
     failed: list[tuple[Episode, EpisodeFault]] = []
-    for _, receipt in cluster.run(work, batches, lambda n: display.advance(n, 0)):
+    for _, done in cluster.run(work, batches, lambda n: display.advance(n, 0)):
+        receipt = done.receipt
+        display.ended(_figures(done, cluster))
         if isinstance(receipt, CheckReceipt):
             checked += receipt.checked
         for fault in receipt.faults:
@@ -310,16 +313,31 @@ def _run_tasks(
     shards = [job for job in jobs if isinstance(job, ShardJob)]
     num_frames = sum(job.task.num_samples for job in shards)
     display.phase("decoding", "frames", num_frames, parts_per_step=max(num_cameras, 1))
-    num_images = 0
-    for job, receipt in cluster.run(work, jobs, lambda n: display.advance(n, 0)):
-        if isinstance(receipt, ShardReceipt | LowdimReceipt):
-            place.take(job, receipt)
-            display.advance(0, receipt.entry.num_bytes)
-        if isinstance(receipt, ShardReceipt):
-            num_images += receipt.entry.num_samples * num_cameras
-        for fault in receipt.faults:
+    num_images, num_left = 0, len(jobs)
+    for job, done in cluster.run(work, jobs, lambda n: display.advance(n, 0)):
+        num_left -= 1
+        if isinstance(done.receipt, ShardReceipt | LowdimReceipt):
+            place.take(job, done.receipt)
+        figures = _figures(done, cluster, num_cameras, is_last=not num_left)
+        display.ended(figures)
+        num_images += figures.num_images
+        for fault in done.receipt.faults:
             display.note(f"quarantined: {fault}")
     return num_images
+
+
+def _figures(done: Done, cluster: Cluster, num_cameras: int = 0, *, is_last: bool = False) -> Ended:
+    receipt = done.receipt
+    num_samples = receipt.entry.num_samples if isinstance(receipt, ShardReceipt) else 0
+    return Ended(
+        spent=done.spent,
+        num_slots=cluster.slots,
+        failed=frozenset(fault.episode_index for fault in receipt.faults),
+        num_samples=num_samples,
+        num_images=num_samples * num_cameras,
+        num_bytes=0 if isinstance(receipt, CheckReceipt | SizeReceipt) else receipt.entry.num_bytes,
+        is_last=is_last,
+    )
 
 
 def _copy_metadata(out: Path, source: Source, plans: list[Plan], dropped: Dropped) -> None:

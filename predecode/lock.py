@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import platform
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Self
@@ -95,6 +97,7 @@ def myself() -> bytes:
             "pid": os.getpid(),
             "process_start": _started(os.getpid()),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "command": shlex.join(["predecode", *sys.argv[1:]]),
         }
     ).encode()
 

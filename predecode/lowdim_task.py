@@ -12,6 +12,7 @@ from predecode.planning import LowdimTask, PlannedEpisode
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, write_receipt
 from predecode.source_check import check_unchanged
 from predecode.sources.tables import read_rows
+from predecode.stages import stage
 from train_shards.format import lowdim_path
 from train_shards.lowdim import write_lowdim
 from train_shards.manifest import LowdimEntry, Settings
@@ -54,12 +55,14 @@ def run_lowdim_task(job: LowdimJob, report: Callable[[int], None]) -> LowdimRece
                 faults.append(given[planned.episode.episode_index])
                 continue
             try:
-                table = read_table(job, planned)
+                with stage("read"):
+                    table = read_table(job, planned)
                 schema = _joined(schema, table, planned)
                 tables[planned.episode.episode_index] = table
             except EpisodeError as error:
                 faults.append(error.fault)
-        receipt = write_table(job, tables, faults)
+        with stage("write"):
+            receipt = write_table(job, tables, faults)
     report(0)
     return receipt
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from predecode.dropped import Dropped
 from predecode.errors import EpisodeFault
 from predecode.planning import Plan, PlannedEpisode
+from predecode.progress_lines import ProgressLine, figures_text, read_lines, total_of
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.sources.episode import Episode
 from train_shards.format import MANIFEST_PATH, SPLITS, index_path, plan_path
@@ -37,6 +38,7 @@ from train_shards.manifest import (
 from train_shards.storage import atomic_file, write_atomic
 
 __all__ = [
+    "CARD_FIGURES",
     "QUARANTINE_PATH",
     "WIDS_KIND",
     "Finished",
@@ -52,6 +54,11 @@ __all__ = [
 
 Read = Callable[[str], bytes]
 
+CARD_FIGURES = "\n## How it was made\n"
+_FIGURES_ARE = (
+    "All calls of `predecode run` and `retry` that stored something, by their lines in\n"
+    "`.predecode/progress.jsonl`; one that was killed counts up to its last line:\n\n"
+)
 QUARANTINE_PATH = ".predecode/quarantine.jsonl"
 WIDS_KIND = "wids-shard-index-v1"
 """Source: webdataset's wids."""
@@ -123,7 +130,7 @@ def publish(
     manifest = build_manifest(finished, indexes, dropped)
     rows = [_quarantine_row(name or out, fault) for fault in faults_of(finished).values()]
     write_atomic(out / QUARANTINE_PATH, b"".join(row + b"\n" for row in rows), temporary)
-    for path, text in (("README.md", _card(manifest)), *_wids(manifest)):
+    for path, text in (("README.md", _card(manifest, total_of(read_lines(out)))), *_wids(manifest)):
         write_atomic(out / path, text.encode(), temporary)
     write_atomic(out / MANIFEST_PATH, encode_json(manifest), temporary)
     remove_unnamed(out, manifest)
@@ -341,8 +348,12 @@ def _episode_rows(
     return rows
 
 
-def _card(manifest: Manifest) -> str:
-    """The data set card; its front matter lets the Hugging Face hub find the tars."""
+def _card(manifest: Manifest, made: ProgressLine | None) -> str:
+    """The data set card; its front matter lets the Hugging Face hub find the tars.
+
+    What is known of how it was made comes last, behind ``CARD_FIGURES``: it is no function of plans
+    and receipts.
+    """
     splits = sorted({s.split for g in manifest.generations for s in g.shards})
     files = "\n".join(f"  - split: {s}\n    path: data/{s}/*.tar" for s in splits)
     settings, totals = manifest.settings, manifest.totals
@@ -359,6 +370,7 @@ def _card(manifest: Manifest) -> str:
         f"Complete: {'yes' if manifest.complete else 'no, see .predecode/quarantine.jsonl'}.\n\n"
         "Low-dimensional columns of whole episodes stand in `lowdim/` (Arrow IPC).\n"
         + (_MASKED.format(len(masked)) if masked else "")
+        + (f"{CARD_FIGURES}\n{_FIGURES_ARE}{figures_text(made)}.\n" if made else "")
     )
 
 

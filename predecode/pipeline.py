@@ -38,6 +38,7 @@ from predecode.source_check import check_unchanged
 from predecode.sources.id_lists import read_ids
 from predecode.sources.pictures import picture_table
 from predecode.sources.tables import check_timestamps, read_rows
+from predecode.stages import stage
 from predecode.video.backends import STORING_BACKEND, load_backend
 from predecode.video.decoder import RGB, Decoder, Picture
 from predecode.video.kept_open import KeptOpen
@@ -114,9 +115,10 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
     check_probe(job.settings, job.probe, job.backend)
     with disk_errors_of(job.out), EncodedSamples(job.settings.camera_names) as samples:
         faults = encode_samples(job, samples, report)
-        entry = write_shard(job, samples, report)
-        receipt = ShardReceipt(plan_digest=job.plan_digest, entry=entry, faults=faults)
-        write_receipt(Path(job.out), job.name, receipt)
+        with stage("write"):
+            entry = write_shard(job, samples, report)
+            receipt = ShardReceipt(plan_digest=job.plan_digest, entry=entry, faults=faults)
+            write_receipt(Path(job.out), job.name, receipt)
     return receipt
 
 
@@ -190,7 +192,8 @@ def decoded_pictures(
     """
     span = planned.episode.videos[camera]
     with video_errors_of(root, planned, camera):
-        table = planned_table(root, planned, camera)
+        with stage("read"):
+            table = planned_table(root, planned, camera)
         with open_video(root / span.path, table, pixels) as decoder:
             for rank, picture in decoder.pictures([span.start + frame for frame in frames]):
                 frame = rank - span.start
@@ -235,7 +238,8 @@ def row_members(
         names.append("task_index")
     if episode.table is not None:
         check_unchanged(root, planned.inputs[0])
-    table = read_rows(root, episode, planned.num_frames, names, task_info=False)
+    with stage("read"):
+        table = read_rows(root, episode, planned.num_frames, names, task_info=False)
     timestamps_s = table["timestamp"].to_numpy()
     check_timestamps(episode, timestamps_s)
     tasks = table["task_index"].to_pylist() if episode.other_tasks else None
@@ -302,10 +306,12 @@ def _add_images(
     settings, episode_index = job.settings, planned.episode.episode_index
     field, ids = settings.field_of(camera), planned_ids(Path(job.root), planned, camera)
     for frame, picture in pictures:
-        image = stored_image(picture, settings, camera, ids, resize_natively)
+        with stage("resize"):
+            image = stored_image(picture, settings, camera, ids, resize_natively)
         check_edges(image, episode_index, planned.episode.videos[camera].path, camera)
-        pixel_xxh3 = xxhash.xxh3_64_intdigest(image.data)
-        data = encode_stored(image, settings, camera)
+        with stage("encode"):
+            pixel_xxh3 = xxhash.xxh3_64_intdigest(image.data)
+            data = encode_stored(image, settings, camera)
         samples.add_image((episode_index, frame), camera, field, data, pixel_xxh3)
         report(1)
 

@@ -2,12 +2,14 @@
 
 import sys
 import time
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-__all__ = ["Display", "JobProgress", "format_bytes"]
+from predecode.stages import Spent
+
+__all__ = ["Display", "Ended", "JobProgress", "format_bytes"]
 
 _LINE_INTERVAL_S = 10.0
 _STEP_FACTOR = 1000
@@ -26,6 +28,22 @@ def format_bytes(num_bytes: float) -> str:
     return f"{num_bytes:.1f} TB"
 
 
+class Ended(NamedTuple):
+    """A task that has ended, in figures."""
+
+    spent: Spent
+    num_slots: int
+    """Tasks that can work at a time now."""
+    failed: frozenset[int]
+    """``episode_index`` of its episodes at fault."""
+    num_samples: int = 0
+    num_images: int = 0
+    num_bytes: int = 0
+    """Stored by it."""
+    is_last: bool = False
+    """Whether nothing is left to be stored."""
+
+
 class Display(Protocol):
     """What the job tells while it works."""
 
@@ -39,6 +57,10 @@ class Display(Protocol):
 
     def advance(self, parts: int, num_bytes: int) -> None:
         """Adds finished parts and bytes written to the phase."""
+        ...
+
+    def ended(self, task: Ended) -> None:
+        """Adds a finished task to the phase, whose parts were told before."""
         ...
 
 
@@ -90,6 +112,10 @@ class JobProgress:
             self._bar.update(self._task, completed=self._done(), rate=self._rate())
         elif time.monotonic() - self._printed_s >= _LINE_INTERVAL_S:
             self._line()
+
+    def ended(self, task: Ended) -> None:
+        """Adds its bytes to the phase."""
+        self.advance(0, task.num_bytes)
 
     def _stop(self) -> None:
         if self._bar is not None:

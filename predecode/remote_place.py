@@ -26,7 +26,7 @@ from predecode.pipeline import ShardJob
 from predecode.places import LocalPlace, Place
 from predecode.receipts import TEMPORARY_FOLDER, write_receipt
 from predecode.remote_lock import RemoteLock
-from predecode.tasks import AnyJob, AnyReceipt, Work
+from predecode.tasks import AnyJob, Done, Work
 from train_shards.errors import StorageError
 from train_shards.format import MANIFEST_PATH, receipt_path
 from train_shards.node_cache import Cache
@@ -244,7 +244,7 @@ class RemotePlace:
 
 def _work_there(
     job: AnyJob, report: Callable[[int], None], *, work: Work, url: str, staging: Path
-) -> AnyReceipt:
+) -> Done:
     """Does a job in a folder of this node, uploads what it made, the receipt last.
 
     Raises:
@@ -255,10 +255,12 @@ def _work_there(
         return work(job, report)
     _remove_others(staging)
     folder = staging / "tasks" / job.name
-    receipt: AnyReceipt | None = receipt_of(folder, job)
-    if receipt is None:
+    receipt = receipt_of(folder, job)
+    if receipt is not None:
+        done = Done(receipt)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
-        receipt = work(msgspec.structs.replace(job, out=str(folder)), report)
+        done = work(msgspec.structs.replace(job, out=str(folder)), report)
     made = _files_of(folder)
     last = {receipt_path(job.name): made.pop(receipt_path(job.name))}
     with storage_errors_as_infra():
@@ -266,7 +268,7 @@ def _work_there(
         files.put(made)
         files.put(last)
     shutil.rmtree(folder, ignore_errors=True)
-    return receipt
+    return done
 
 
 def _staging() -> Path:

@@ -16,6 +16,7 @@ from predecode.lowdim_task import LowdimJob
 from predecode.pipeline import ShardJob
 from predecode.receipts import LowdimReceipt, ShardReceipt
 from predecode.sizing import SizeJob, SizeReceipt
+from predecode.stages import Spent
 from predecode.tasks import AnyJob, AnyReceipt, CheckJob, CheckReceipt, run_task, try_task
 
 __all__ = ["Answer", "Request", "decode_receipt", "main"]
@@ -34,6 +35,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     receipt: msgspec.Raw = msgspec.Raw(b"null")
     """Of the job's kind; null of a trial or with an error."""
+    spent: Spent = Spent()
+    """Of a job that was done."""
     faults: list[EpisodeFault] = []
     """What a trial found."""
     infra_error: str | None = None
@@ -67,8 +70,8 @@ def main() -> None:
         if request.is_trial and not isinstance(request.job, SizeJob):
             answer = Answer(faults=try_task(request.job, report))
         else:
-            receipt = run_task(request.job, report)
-            answer = Answer(receipt=msgspec.Raw(msgspec.json.encode(receipt)))
+            receipt, spent = run_task(request.job, report)
+            answer = Answer(receipt=msgspec.Raw(msgspec.json.encode(receipt)), spent=spent)
     except InfraError as error:
         answer = Answer(infra_error=str(error))
     except UserError as error:

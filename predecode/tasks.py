@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,12 +15,14 @@ from predecode.receipts import LowdimReceipt, ShardReceipt
 from predecode.sizing import SizeJob, SizeReceipt, run_size_task
 from predecode.source_check import CheckedEpisode, check_episode
 from predecode.sources.episode import Episode
+from predecode.stages import Spent, measured
 
 __all__ = [
     "AnyJob",
     "AnyReceipt",
     "CheckJob",
     "CheckReceipt",
+    "Done",
     "Job",
     "Receipt",
     "Work",
@@ -59,12 +62,27 @@ Job = ShardJob | LowdimJob | CheckJob
 Receipt = ShardReceipt | LowdimReceipt | CheckReceipt
 AnyJob = Job | SizeJob
 AnyReceipt = Receipt | SizeReceipt
-Work = Callable[[AnyJob, Report], AnyReceipt]
+
+
+class Done(NamedTuple):
+    """A job that was done."""
+
+    receipt: AnyReceipt
+    """A function of the job."""
+    spent: Spent = Spent()
+    """What it took this time."""
+
+
+Work = Callable[[AnyJob, Report], Done]
 """What does a job: here, or in a process of its own."""
 
 
-def run_task(job: AnyJob, report: Report) -> AnyReceipt:
+def run_task(job: AnyJob, report: Report) -> Done:
     """Does a job of any kind; ``report`` gets numbers of new images, of episodes in a check."""
+    return Done(*measured(lambda: _receipt(job, report)))
+
+
+def _receipt(job: AnyJob, report: Report) -> AnyReceipt:
     if isinstance(job, ShardJob):
         return run_shard_task(job, report)
     if isinstance(job, LowdimJob):

@@ -1,14 +1,12 @@
 """What a training run says: a log of each rank, stacks on request, samples, curves.
 
 A rank's log takes warnings, uncaught errors of any thread, and the stacks of all threads on SIGUSR1
-and on a crash in native code. Owns wandb.
+and on a crash in native code.
 """
 
 import faulthandler
 import json
 import logging
-import netrc
-import os
 import signal
 import sys
 import threading
@@ -18,9 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
-from urllib.parse import urlparse
 
-from train_shards.errors import UserError
+from train_shards.wandb_run import start_wandb
 
 __all__ = [
     "Curves",
@@ -36,7 +33,6 @@ _LOG = logging.getLogger(__name__)
 _FORMAT = "%(asctime)s %(levelname)s pid %(process)d %(message)s"
 _WORKER_GRACE_S = 60
 """How long a DataLoader worker outlives SIGTERM."""
-_WANDB_URL = "https://api.wandb.ai"
 
 _stacks: list[IO[str]] = []
 """Files that faulthandler writes to: they must not be closed."""
@@ -121,39 +117,28 @@ class Curves:
     def __init__(self, folder: Path, config: Mapping[str, Any], *, is_enabled: bool) -> None:
         """Starts or goes on with the run that ``folder`` remembers.
 
-        Project and entity come from WANDB_PROJECT and WANDB_ENTITY. Without an API key, in
-        WANDB_API_KEY or .netrc, the run is offline; WANDB_MODE overrides this.
-
         Args:
             folder: of the run; wandb's own files go there.
             config: shown with the run; has ``exp_name``.
             is_enabled: False does nothing at all.
 
         Raises:
-            UserError: wandb is not installed.
+            UserError: as ``start_wandb``.
         """
         self._run = None
         if not is_enabled:
             return
-        try:
-            import wandb
-        except ImportError as error:
-            raise UserError(
-                "wandb_enabled=true: wandb is not installed. Install predecode[wandb], or give "
-                "wandb_enabled=false."
-            ) from error
         path = folder / "wandb_id.txt"
         if not path.exists():
             path.write_text(uuid.uuid4().hex[:8])
-        self._run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "predecode"),
-            entity=os.environ.get("WANDB_ENTITY"),
+        self._run = start_wandb(
+            "wandb_enabled=true",
+            "give wandb_enabled=false",
             name=config["exp_name"],
             id=path.read_text(),
             resume="allow",
             dir=str(folder),
             config=dict(config),
-            mode=None if "WANDB_MODE" in os.environ or _has_wandb_key() else "offline",
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -165,13 +150,3 @@ class Curves:
         """Ends the run; what is not sent yet is sent."""
         if self._run is not None:
             self._run.finish()
-
-
-def _has_wandb_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", _WANDB_URL)).hostname or ""
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False

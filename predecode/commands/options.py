@@ -27,6 +27,7 @@ __all__ = [
     "RootOption",
     "SrcOption",
     "StagingOption",
+    "WandbOption",
     "checked_output",
     "isolated",
     "parse_ids",
@@ -79,6 +80,15 @@ BackendPythonOption = Annotated[
 ]
 MaxFailuresOption = Annotated[
     int, typer.Option(min=0, help="Exit with 0 while at most this many episodes are missing.")
+]
+
+WandbOption = Annotated[
+    bool,
+    typer.Option(
+        "--wandb",
+        help="Figures also as a run in wandb, by WANDB_PROJECT, WANDB_ENTITY and WANDB_MODE; "
+        "offline without a key.",
+    ),
 ]
 
 

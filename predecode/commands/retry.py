@@ -13,6 +13,7 @@ from predecode.commands.options import (
     NumCpusOption,
     RootOption,
     StagingOption,
+    WandbOption,
     checked_output,
     isolated,
     parse_ids,
@@ -40,6 +41,7 @@ def retry(
     memory_limit_mb: MemoryLimitOption = 4096,
     node_wait_s: NodeWaitOption = 60,
     staging: StagingOption = None,
+    wandb: WandbOption = False,
 ) -> None:
     """Try quarantined episodes again after a repair; what succeeds is added as new shards."""
     from predecode.job import retry_job
@@ -47,6 +49,7 @@ def retry(
     from predecode.progress import JobProgress
     from predecode.remote_place import place_of, readable
     from predecode.sources.registry import open_source
+    from predecode.tracking import Tracker
     from train_shards.manifest import load_manifest
 
     if backend not in ("pyav", "torchcodec"):  # one in this Python, with pixels proven by tests
@@ -57,7 +60,10 @@ def retry(
         source = open_source(settings.source, source_root(out, load_plans(standing.folder), root))
     wanted = None if episodes is None else parse_ids(episodes)
     with place_of(out, staging) as place:
-        with JobProgress() as display:
+        with (
+            JobProgress() as shown,
+            Tracker(shown, place.folder, out, is_in_wandb=wandb) as display,
+        ):
             outcome = retry_job(
                 place,
                 source,
@@ -67,4 +73,4 @@ def retry(
                 work=isolated(hang_limit_s, memory_limit_mb),
                 backend=backend,
             )
-        finish(out, place.folder, source, outcome, max_failures)
+        finish(out, place.folder, source, outcome, max_failures, display.last)

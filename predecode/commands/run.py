@@ -15,6 +15,7 @@ from predecode.commands.options import (
     RootOption,
     SrcOption,
     StagingOption,
+    WandbOption,
     checked_output,
     isolated,
     starter,
@@ -90,6 +91,7 @@ def run(
         bool, typer.Option("--overwrite", help="Remove what an earlier run left in --out.")
     ] = False,
     staging: StagingOption = None,
+    wandb: WandbOption = False,
 ) -> None:
     """Decode a data set into shards; the same command again finishes an interrupted run.
 
@@ -101,6 +103,7 @@ def run(
     from predecode.remote_place import place_of
     from predecode.selection import select_episodes
     from predecode.sources.registry import open_source
+    from predecode.tracking import Tracker
 
     out = checked_output(out, staging)
     source = open_source(src, root)
@@ -123,7 +126,10 @@ def run(
     )
     selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
     with place_of(out, staging) as place:
-        with JobProgress() as display:
+        with (
+            JobProgress() as shown,
+            Tracker(shown, place.folder, out, is_in_wandb=wandb) as display,
+        ):
             for why in dict.fromkeys(source.left_out.values()):
                 display.note(f"left out: {why}")
             outcome = run_job(
@@ -136,4 +142,4 @@ def run(
                 overwrite=overwrite,
                 work=isolated(hang_limit_s, memory_limit_mb),
             )
-        finish(out, place.folder, source, outcome, max_failures)
+        finish(out, place.folder, source, outcome, max_failures, display.last)

@@ -10,6 +10,7 @@ from predecode.errors import EXIT_INCOMPLETE
 
 if TYPE_CHECKING:
     from predecode.job import Outcome
+    from predecode.progress_lines import ProgressLine
     from predecode.sources.episode import Source
 
 __all__ = ["finish"]
@@ -17,13 +18,21 @@ __all__ = ["finish"]
 _MOST_LINES = 10
 
 
-def finish(out: str, folder: Path, source: "Source", outcome: "Outcome", max_failures: int) -> None:
+def finish(
+    out: str,
+    folder: Path,
+    source: "Source",
+    outcome: "Outcome",
+    max_failures: int,
+    made: "ProgressLine | None",
+) -> None:
     """Prints the summary; ends with 1 when more is missing than allowed.
 
-    ``folder`` holds the copies of this call's annotations.
+    ``folder`` holds the copies of this call's annotations; ``made`` are this call's figures.
     """
     from predecode.manifest import retry_command
     from predecode.progress import format_bytes
+    from predecode.progress_lines import figures_text
     from predecode.survey.copied import annotations_line
 
     manifest, totals = outcome.manifest, outcome.manifest.totals
@@ -35,6 +44,8 @@ def finish(out: str, folder: Path, source: "Source", outcome: "Outcome", max_fai
         f"{format_bytes(totals.num_shard_bytes)} + {format_bytes(totals.num_lowdim_bytes)} tables; "
         f"{'complete' if manifest.complete else 'INCOMPLETE'}"
     )
+    if made is not None and made.is_last:
+        print(f"this call: {figures_text(made)}")
     faults = list(outcome.faults.values())
     for fault in faults[:_MOST_LINES]:
         say(f"quarantined: {fault}. After repair: {retry_command(out, fault)}")

@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from predecode.errors import MediaError
 from predecode.parquet_footer import read_footer
+from predecode.stages import stage
 from predecode.video.decoder import Decoder
 from predecode.video.packets import FrameTable
 from train_shards.errors import DataError
@@ -148,7 +149,9 @@ class ImageColumnDecoder(Decoder):
 
     def _picture(self, rank: int) -> NDArray[np.uint8]:
         try:
-            with _opened(self._images.root, self._cell(rank)) as opened:
+            with stage("read"):
+                cell = self._cell(rank)
+            with stage("decode"), _opened(self._images.root, cell) as opened:
                 self._check_size(self._name(rank), *opened.size)
                 if opened.mode != "RGB":
                     raise MediaError(f"{self._name(rank)} is not RGB", "mode RGB", opened.mode)

@@ -18,6 +18,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from predecode.errors import MediaError
+from predecode.stages import stage, timed
 from predecode.video.container import demux, open_video
 from predecode.video.decoder import RGB, Picture, SequentialDecoder
 from predecode.video.packets import FrameTable
@@ -82,9 +83,10 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
     def _open(self) -> None:
         """Open the file, in place of an open one, and stand at its start."""
         self._file.close()
-        self._container, self._stream = self._file.enter_context(
-            open_video(self._path, self._table.stream_index)
-        )
+        with stage("read"):
+            self._container, self._stream = self._file.enter_context(
+                open_video(self._path, self._table.stream_index)
+            )
         self._is_at_start = True
         codec = self._stream.codec_context
         codec.thread_type = "NONE"
@@ -106,16 +108,20 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
             earlier = self._table.keyframe_dts[: key + 1][::-1][: MAX_SEEKS - 1]
             for time in (self._keyframe_pts(key), *earlier.tolist()):
                 try:
-                    self._container.seek(time, stream=self._stream)
+                    with stage("read"):
+                        self._container.seek(time, stream=self._stream)
                 except av.FFmpegError:
                     continue  # Formats without an index refuse; the start of the file is left.
-                packets = demux(self._container, self._stream)
+                packets = self._demux()
                 first = next(packets, None)
                 if first is not None and self._starts_by(first, key):
                     return itertools.chain([first], packets)
             self._open()
         self._is_at_start = False
-        return demux(self._container, self._stream)
+        return self._demux()
+
+    def _demux(self) -> _Packets:
+        return timed("read", demux(self._container, self._stream))
 
     def _starts_by(self, packet: "Packet[VideoStream]", key: int) -> bool:
         """Whether ``packet`` is keyframe ``key`` or an earlier one."""
@@ -138,7 +144,8 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
         for packet in itertools.chain(needed, [None]):
             is_leading = packet is not None and packet.pts is not None and packet.pts < start_pts
             try:
-                frames = self._stream.codec_context.decode(packet)
+                with stage("decode"):
+                    frames = self._stream.codec_context.decode(packet)
             except av.FFmpegError as e:
                 if is_leading:
                     continue
@@ -174,7 +181,8 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
         get (39 % of the values, by up to 194).
         """
         try:
-            converted = self._reformatter.reformat(frame, format=self._pixel_format, threads=1)
+            with stage("convert"):
+                converted = self._reformatter.reformat(frame, format=self._pixel_format, threads=1)
         except av.FFmpegError as e:
             at, wanted = self._name(frame.pts), self._pixel_format
             raise MediaError(f"{at} has no {wanted}", self._table.pix_fmt, str(e.strerror)) from e

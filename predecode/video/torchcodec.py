@@ -14,6 +14,7 @@ from torchcodec import Frame
 from torchcodec.decoders import VideoDecoder
 
 from predecode.errors import MediaError
+from predecode.stages import stage
 from predecode.video.decoder import Decoder, rank_at
 from predecode.video.packets import FrameTable
 
@@ -62,7 +63,8 @@ class TorchcodecDecoder(Decoder):
     def _picture(self, rank: int) -> NDArray[np.uint8]:
         name = self._name(int(self._table.pts[rank]))
         try:
-            frame = self._frame(rank)
+            with stage("decode"):
+                frame = self._frame(rank)
         except (RuntimeError, IndexError) as e:
             raise MediaError(f"torchcodec fails at {name}", "a picture", _line(e)) from e
         got = rank_at(self._table, frame.pts_seconds, RESOLUTION_S)

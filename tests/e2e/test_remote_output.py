@@ -23,8 +23,17 @@ from predecode.lock import LOCK_PATH, myself
 from predecode.places import Place
 from predecode.remote_lock import RemoteLock
 from predecode.remote_place import place_of, readable
+from predecode.status import status_of
 from predecode.verification.levels import verify_bytes
-from tests.support.jobs import Silent, command, fingerprint, retry_here, run_here, verify_here
+from tests.support.jobs import (
+    Silent,
+    command,
+    digests,
+    fingerprint,
+    retry_here,
+    run_here,
+    verify_here,
+)
 from tests.support.kill_anywhere import OPTIONS
 from tests.support.processes import parent_of
 from tests.support.s3 import BUCKET, KEYS, S3, Fault, serve_s3, use_server
@@ -72,15 +81,13 @@ def place(url: str, tmp_path: Path) -> Iterator[Place]:
 
 
 def stored(server: S3, prefix: str = "some/shards/") -> dict[str, str]:
-    """Name behind the prefix -> SHA-256 of every object, by a client that is not ours."""
+    """Name behind the prefix -> as ``fingerprint``, by a client that is not ours."""
     client = boto3.client("s3", endpoint_url=server.endpoint, **KEYS)
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
     keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
     bodies = {key: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
     client.close()
-    return {
-        key.removeprefix(prefix): hashlib.sha256(data).hexdigest() for key, data in bodies.items()
-    }
+    return digests({key.removeprefix(prefix): data for key, data in bodies.items()})
 
 
 def put(server: S3, name: str, data: bytes) -> None:
@@ -161,6 +168,10 @@ def test_a_ray_worker_killed_while_it_uploads_is_replaced_and_the_output_proven(
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
     with readable(url) as standing:
+        told = status_of(standing)
+        assert (told.state, told.num_samples_done, told.output) == ("complete", 591, url)
+        assert told.last is not None
+        assert told.last.num_images == 591
         report = verify_here(b1k_root, standing, num_random=10)
         assert (report.status, report.subject, report.findings) == ("proven", url, [])
         assert verify_bytes(standing, Silent()).status == "proven"

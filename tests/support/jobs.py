@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
 from predecode.dropping import DropOutcome, drop_episodes
 from predecode.job import Outcome, retry_job, run_job
-from predecode.manifest import Finished
+from predecode.manifest import CARD_FIGURES, Finished
 from predecode.output import finished_generations, load_plans
 from predecode.places import Place
+from predecode.progress import Ended
+from predecode.progress_lines import PROGRESS_PATH
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
 from predecode.tasks import Work, run_task
@@ -52,6 +54,7 @@ class Silent:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.parts = 0
+        self.tasks: list[Ended] = []
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -61,6 +64,9 @@ class Silent:
 
     def advance(self, parts: int, num_bytes: int) -> None:  # noqa: ARG002
         self.parts += parts
+
+    def ended(self, task: Ended) -> None:
+        self.tasks.append(task)
 
 
 class Reversed(InProcess):
@@ -157,9 +163,15 @@ def command(
 
 
 def fingerprint(out: Path) -> dict[str, str]:
-    """Relative path -> SHA-256 of every file of an output."""
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-    }
+    """Relative path -> SHA-256 of every file of an output, as ``digests`` takes them."""
+    files = {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*"))}
+    return digests({name: path.read_bytes() for name, path in files.items() if path.is_file()})
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA-256 of files, without what they tell of how they were made: how fast, in which calls."""
+    made = dict(files)
+    made.pop(PROGRESS_PATH, None)
+    if "README.md" in made:
+        made["README.md"] = made["README.md"].partition(CARD_FIGURES.encode())[0]
+    return {name: hashlib.sha256(data).hexdigest() for name, data in made.items()}

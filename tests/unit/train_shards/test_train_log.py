@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from train_shards.errors import UserError
-from train_shards.train_log import Curves, SampleLog, _has_wandb_key, cut_sample_logs
+from train_shards.train_log import Curves, SampleLog, cut_sample_logs
+from train_shards.wandb_run import has_wandb_key
 
 
 def steps_in(path: Path) -> list[int]:
@@ -85,4 +86,4 @@ def test_a_key_is_found_in_the_environment_or_netrc(
     if netrc is not None:
         (tmp_path / ".netrc").write_text(netrc)
         (tmp_path / ".netrc").chmod(0o600)
-    assert _has_wandb_key() is has_key
+    assert has_wandb_key() is has_key
