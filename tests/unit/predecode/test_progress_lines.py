@@ -60,6 +60,6 @@ def test_the_sum_takes_the_last_line_of_each_call_that_stored_something() -> Non
     assert (total.elapsed_s, total.frames_per_s, total.images_per_s) == (25.0, 10.0, 30.0)
     assert (total.utilisation, total.stages_s) == (15 / 45, {"read": 1.5, "decode": 5.0})
     assert figures_text(total) == (
-        "250 frames, 750 images, 1.5 kB in 25.0 s: 10.0 frames/s, 30.0 images/s; 1 episodes at fault; "
-        "utilisation 33%; ms an image: read 2.00, decode 6.67"
+        "250 frames, 750 images, 1.5 kB in 25.0 s: 10.0 frames/s, 30.0 images/s; "
+        "1 episodes at fault; utilisation 33%; ms an image: read 2.00, decode 6.67"
     )
