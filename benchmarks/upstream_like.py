@@ -4,6 +4,7 @@ Source: the measured facts of BEHAVIOR-1K's ``BehaviorLeRobotDataset``, its vide
 PyAV path of LeRobot's ``decode_video_frames``. Left out is what costs no time: prompts by segment.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,16 +116,19 @@ class StreamingReader(_Reader):
             for start in range(RUN_FRAMES, (episode.num_frames or 0) - RUN_FRAMES + 1, RUN_FRAMES)
         ]
 
-    def _endless(self) -> Iterator[dict[str, Any]]:
-        worker = torch.utils.data.get_worker_info()
-        index, num_workers = (worker.id, worker.num_workers) if worker else (0, 1)
+    def runs_of(self, index: int, num_workers: int) -> list[tuple[int, int]]:
+        """Returns a worker's runs in the order in which it reads them, again and again."""
         own = self.runs()[index::num_workers]
         random = np.random.default_rng(_SEED + index)
         random.shuffle(own)
         position = int(random.integers(0, len(own)))
-        while True:
-            yield from self._run(*own[position % len(own)])
-            position += 1
+        return own[position:] + own[:position]
+
+    def _endless(self) -> Iterator[dict[str, Any]]:
+        worker = torch.utils.data.get_worker_info()
+        index, num_workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        for run in itertools.cycle(self.runs_of(index, num_workers)):
+            yield from self._run(*run)
 
     def _run(self, place: int, start: int) -> Iterator[dict[str, Any]]:
         videos = self._episodes[place].videos

@@ -114,7 +114,7 @@ def total_of(lines: Iterable[ProgressLine]) -> ProgressLine | None:
 
     A call that was killed counts up to its last line.
     """
-    of_call = {line.run: line for line in lines if line.num_tasks}
+    of_call = {line.run: line for line in lines if line.num_bytes}
     if not of_call:
         return None
     calls = list(of_call.values())

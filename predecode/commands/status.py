@@ -37,7 +37,8 @@ def status(
         print(encode_json(found).decode(), end="")
     else:
         for line in _lines(found):
-            print(line)
+            # A lock may be a stranger's: nothing in it may speak to the terminal.
+            print("".join(c if c.isprintable() else "?" for c in line))
     if found.state != "complete":
         raise typer.Exit(EXIT_INCOMPLETE)
 

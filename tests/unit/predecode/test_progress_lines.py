@@ -45,13 +45,14 @@ def test_without_a_file_there_are_no_lines(tmp_path: Path) -> None:
 
 def test_the_sum_takes_the_last_line_of_each_call_that_stored_something() -> None:
     lines = [
-        line("vm:1:0", phase="checking the source", unit="episodes"),
-        line("vm:1:0", num_tasks=1, num_samples=100, num_images=300),
+        line("vm:0:0", phase="checking the source", unit="episodes", num_tasks=7),
+        line("vm:1:0", phase="checking the source", unit="episodes", num_tasks=7),
+        line("vm:1:0", num_tasks=1, num_samples=100, num_images=300, num_bytes=10),
         line("vm:1:0", elapsed_s=20.0, num_tasks=2, num_samples=200, num_images=600,
-             cpu_s=10.0, slot_s=40.0, stages_s={"read": 1.0, "decode": 5.0}),
+             num_bytes=1200, cpu_s=10.0, slot_s=40.0, stages_s={"read": 1.0, "decode": 5.0}),
         line("vm:2:9"),
         line("vm:3:99", elapsed_s=5.0, num_tasks=1, num_samples=50, num_images=150,
-             cpu_s=5.0, slot_s=5.0, stages_s={"read": 0.5}, num_failures=1),
+             num_bytes=300, cpu_s=5.0, slot_s=5.0, stages_s={"read": 0.5}, num_failures=1),
     ]  # fmt: skip
     total = total_of(lines)
     assert total is not None
@@ -59,6 +60,6 @@ def test_the_sum_takes_the_last_line_of_each_call_that_stored_something() -> Non
     assert (total.elapsed_s, total.frames_per_s, total.images_per_s) == (25.0, 10.0, 30.0)
     assert (total.utilisation, total.stages_s) == (15 / 45, {"read": 1.5, "decode": 5.0})
     assert figures_text(total) == (
-        "250 frames, 750 images, 0 B in 25.0 s: 10.0 frames/s, 30.0 images/s; 1 episodes at fault; "
-        "utilisation 33%; ms an image: read 2.00, decode 6.67"
+        "250 frames, 750 images, 1.5 kB in 25.0 s: 10.0 frames/s, 30.0 images/s; "
+        "1 episodes at fault; utilisation 33%; ms an image: read 2.00, decode 6.67"
     )
