@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
-    "__main__", "cli", "commands.run", "commands.retry", "commands.drop", "commands.verify",
+    "__main__", "cli", "commands.run", "commands.run_options", "commands.retry", "commands.drop", "commands.verify",
     "commands.sample", "commands.summary", "commands.options",
     "verification.levels", "verification.lines", "verification.jobs", "verification.on_node",
     "verification.samples", "verification.tables", "verification.draw",
