@@ -11,6 +11,7 @@ import typer
 
 from predecode.commands.drop import drop
 from predecode.commands.options import say
+from predecode.commands.plan import plan
 from predecode.commands.retry import retry
 from predecode.commands.run import run
 from predecode.commands.sample import sample
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (sample, run, retry, drop, verify):
+for command in (sample, plan, run, retry, drop, verify):
     app.command()(command)
 
 # Typer carries click under another name from one release to the next.

@@ -9,6 +9,7 @@ from predecode.encoded_samples import EncodedSamples
 from predecode.errors import EpisodeError, EpisodeFault, disk_errors_of
 from predecode.injection import reach
 from predecode.lowdim_task import LowdimJob, read_table, run_lowdim_task
+from predecode.measuring import MeasureJob, MeasureReceipt, run_measure_task
 from predecode.pipeline import ShardJob, encode_samples, run_shard_task
 from predecode.receipts import LowdimReceipt, ShardReceipt
 from predecode.sizing import SizeJob, SizeReceipt, run_size_task
@@ -16,6 +17,7 @@ from predecode.source_check import CheckedEpisode, check_episode
 from predecode.sources.episode import Episode
 
 __all__ = [
+    "CHECK_BATCH",
     "AnyJob",
     "AnyReceipt",
     "CheckJob",
@@ -29,6 +31,9 @@ __all__ = [
     "try_task",
     "without",
 ]
+
+CHECK_BATCH = 16
+"""Episodes a source-check task opens: enough to hide a task's overhead."""
 
 Report = Callable[[int], None]
 
@@ -57,8 +62,8 @@ class CheckReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 Job = ShardJob | LowdimJob | CheckJob
 Receipt = ShardReceipt | LowdimReceipt | CheckReceipt
-AnyJob = Job | SizeJob
-AnyReceipt = Receipt | SizeReceipt
+AnyJob = Job | SizeJob | MeasureJob
+AnyReceipt = Receipt | SizeReceipt | MeasureReceipt
 Work = Callable[[AnyJob, Report], AnyReceipt]
 """What does a job: here, or in a process of its own."""
 
@@ -71,6 +76,8 @@ def run_task(job: AnyJob, report: Report) -> AnyReceipt:
         return run_lowdim_task(job, report)
     if isinstance(job, SizeJob):
         return run_size_task(job, report)
+    if isinstance(job, MeasureJob):
+        return run_measure_task(job, report)
     return _check(job, report)
 
 

@@ -9,8 +9,9 @@ ROOT = Path(__file__).parents[2]
 
 # From the top of each house to its cellar; ``train_shards`` is below all of ``predecode``.
 PREDECODE = [
-    "__main__", "cli", "commands.run", "commands.run_options", "commands.retry", "commands.drop", "commands.verify",
-    "commands.sample", "commands.summary", "commands.options",
+    "__main__", "cli", "commands.run", "commands.plan", "commands.retry", "commands.drop",
+    "commands.verify", "commands.sample", "commands.run_options", "commands.summary",
+    "commands.options",
     "verification.levels", "verification.lines", "verification.jobs", "verification.on_node",
     "verification.samples", "verification.tables", "verification.draw",
     "verification.structure", "verification.shard", "verification.pictures",
@@ -19,10 +20,12 @@ PREDECODE = [
     "survey.copied", "survey.episodes", "survey.b1k", "survey.annotations", "survey.tables",
     "survey.videos", "survey.findings",
     "verification.page", "verification.wording", "verification.charts", "verification.report",
-    "online", "canary", "open_episodes", "reproduce", "job", "remote_place", "places", "free_space",
-    "estimate", "standing_output", "dropping", "cutting", "replanning", "metadata_copies", "output",
-    "stored_plan", "manifest", "dropped", "isolation", "task_process", "tasks", "sizing",
-    "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels", "source_check",
+    "online", "canary", "open_episodes", "reproduce", "prediction_lines", "prediction", "choices",
+    "header_sample", "job", "remote_place", "places", "free_space", "core_time", "estimate",
+    "standing_output", "dropping", "cutting", "replanning", "metadata_copies", "output",
+    "stored_plan", "manifest", "dropped", "isolation", "task_process", "tasks", "measuring",
+    "sizing", "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels",
+    "source_check",
     "frame_times",
     "config", "selection",
     "sources.registry", "sources.b1k", "sources.b1k_2026", "sources.lerobot",
