@@ -34,7 +34,7 @@ from train_shards.manifest import Settings
 __all__ = ["BreakEven", "CameraBytes", "Choice", "Prediction", "predict"]
 
 _HOUR_S = 3600
-_BATCH = 2
+_BATCH = 4
 """Pieces that one process looks at: enough of them for every core, and to hide its start."""
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
