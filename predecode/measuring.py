@@ -59,7 +59,7 @@ class PieceLook(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MeasureJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Pieces to look at, and the tables of their episodes."""
+    """Pieces to look at, and the table of the first one's episode."""
 
     root: str
     settings: Settings
@@ -165,12 +165,10 @@ def run_measure_task(job: MeasureJob, report: Callable[[int], None]) -> MeasureR
                 pieces.append(_piece_cost(job, planned[look.piece.episode_index], look, report))
             except EpisodeError as error:
                 faults.append(error.fault)
-        for one in job.episodes:
-            try:
-                tables.append(_table_cost(job, one))
-            except EpisodeError as error:
-                faults.append(error.fault)
-            report(0)
+        try:
+            tables.append(_table_cost(job, planned[job.looks[0].piece.episode_index]))
+        except EpisodeError as error:
+            faults.append(error.fault)
     return MeasureReceipt(start_s=start_s, pieces=pieces, tables=tables, faults=faults)
 
 

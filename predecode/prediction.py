@@ -17,7 +17,7 @@ from predecode.cluster import Cluster
 from predecode.core_time import CoreTime, Load, core_time, read_time
 from predecode.errors import EpisodeFault, UserError
 from predecode.estimate import LIKELY, Amount, Estimate, draw_pieces, estimate, mean_and_error
-from predecode.free_space import Unwritten, amount_of
+from predecode.free_space import Unwritten, amount_of, amount_of_other
 from predecode.header_sample import choose_checked, keyframe_distances, supposed
 from predecode.job import check_episodes, to_plan
 from predecode.measuring import MeasureJob, MeasureReceipt
@@ -180,26 +180,25 @@ def predict(
             with_images(e, settings.cameras) for e in new.episodes if e.episode_index not in ids
         ]
         everything = [*checked, *supposed(rest, settings.camera_names, checked)]
-        planned = {
-            stride: _planned(source, settings, stride, everything, failed, new.labelled)
+        plans = {
+            stride: _plan(source, settings, stride, everything, failed, new.labelled)
             for stride in strides(settings)
         }
-        measured = _measure(
-            planned[settings.stride].plan, checked, num_frames, cluster, work, display
-        )
+        measured = _measure(plans[settings.stride], checked, num_frames, cluster, work, display)
+    planned = _in_numbers(source, plans, settings.stride)
     return _prediction(settings, planned, measured, checked, failed, cores, budget_bytes)
 
 
-def _planned(
+def _plan(
     source: Source,
     settings: Settings,
     stride: int,
     episodes: Sequence[CheckedEpisode],
     failed: Sequence[tuple[Episode, EpisodeFault]],
     labelled: dict[int, tuple[int, int]],
-) -> _Planned:
+) -> Plan:
     """The plan that a run would make of the episodes for an empty folder."""
-    plan = make_plan(
+    return make_plan(
         generation=0,
         settings=msgspec.structs.replace(settings, stride=stride),
         root=str(source.root.resolve()),
@@ -212,10 +211,19 @@ def _planned(
         first_table=0,
         labelled=labelled,
     )
+
+
+def _in_numbers(source: Source, plans: dict[int, Plan], stride: int) -> dict[int, _Planned]:
+    """What would be written and done for each stride; ``stride`` is the one asked for."""
+    asked = plans[stride]
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder)
-        todo = Unwritten(empty, source, [plan], jobs_of(empty, plan), set(), plan)
-        return _Planned(plan, amount_of(todo), Load.of(plan))
+        jobs = jobs_of(empty, asked)
+        amount = amount_of(Unwritten(empty, source, [asked], jobs, set(), asked))
+    return {
+        other: _Planned(plan, amount_of_other(amount, plan), Load.of(plan))
+        for other, plan in plans.items()
+    }
 
 
 def _measure(
