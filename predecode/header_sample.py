@@ -1,7 +1,7 @@
 """Which headers of a large data set are read, and what is supposed of the others. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from predecode.source_check import CheckedEpisode, InputFile
@@ -9,9 +9,9 @@ from predecode.sources.episode import Episode
 
 __all__ = ["MOST_CHECKED", "choose_checked", "keyframe_distances", "supposed"]
 
-MOST_CHECKED = 128
-"""Episodes whose headers are read for a prediction. Measured: 35 ms of a core for one of three
-cameras and 12,000 frames, so that all of 10,000 would take 6 minutes of one."""
+MOST_CHECKED = 64
+"""Episodes whose headers are read for a prediction. Measured: 75 ms of a busy core for one of three
+cameras and 12,000 frames, so that all of 10,000 would take 12 minutes of one."""
 
 
 def choose_checked(episodes: Sequence[Episode]) -> list[Episode]:
@@ -43,11 +43,13 @@ def supposed(
     distances = keyframe_distances(checked)
     distance = max(distances, key=lambda d: distances[d], default=1)
     num_frames = sum(c.num_frames for c in checked)
-    file_bytes = [
-        sum(c.inputs[number].num_bytes for c in checked) / num_frames
-        for number in range(min(len(c.inputs) for c in checked))
+    table_bytes = sum(c.inputs[0].num_bytes for c in checked if c.episode.table is not None)
+    video_bytes = {
+        camera: sum(_video_bytes(c, camera) for c in checked) / num_frames for camera in cameras
+    }
+    return [
+        _supposed(episode, distance, table_bytes / num_frames, video_bytes) for episode in episodes
     ]
-    return [_supposed(episode, cameras, distance, file_bytes) for episode in episodes]
 
 
 def keyframe_distances(checked: Sequence[CheckedEpisode]) -> Counter[int]:
@@ -55,18 +57,24 @@ def keyframe_distances(checked: Sequence[CheckedEpisode]) -> Counter[int]:
     return Counter(b - a for c in checked for a, b in pairwise(c.keyframes))
 
 
+def _video_bytes(checked: CheckedEpisode, camera: str) -> int:
+    path = checked.episode.videos[camera].path
+    return next(given.num_bytes for given in checked.inputs if given.path == path)
+
+
 def _supposed(
-    episode: Episode, cameras: Sequence[str], distance: int, file_bytes: Sequence[float]
+    episode: Episode, distance: int, table_bytes: float, video_bytes: Mapping[str, float]
 ) -> CheckedEpisode:
+    """An episode whose files have so many bytes a frame."""
     num_frames = episode.num_frames or 0
-    spans = [] if episode.table is None else [episode.table.path]
-    paths = [*spans, *(episode.videos[camera].path for camera in cameras)]
+    files = [] if episode.table is None else [(episode.table.path, table_bytes)]
+    files += [(episode.videos[camera].path, size) for camera, size in video_bytes.items()]
     return CheckedEpisode(
         episode=episode,
         num_frames=num_frames,
         keyframes=list(range(0, num_frames, distance)),
         inputs=[
             InputFile(path=path, num_bytes=round(num_frames * per_frame), digest="0" * 32)
-            for path, per_frame in zip(paths, file_bytes, strict=False)
+            for path, per_frame in files
         ],
     )

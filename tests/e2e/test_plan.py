@@ -86,7 +86,7 @@ def test_time_is_told_of_each_stage(told: dict[str, Any]) -> None:
     assert all(hours > 0 for name, hours in told["stages"].items())
     assert told["wall_hours"] <= told["core_hours"]
     at_random, in_order = told["break_even_at_random"], told["break_even_in_order"]
-    assert at_random["online_ms"] > 20 * in_order["online_ms"]
+    assert at_random["online_ms"] > 5 * in_order["online_ms"]
     saved_h = (at_random["online_ms"] - at_random["shard_ms"]) / 3_600_000
     assert at_random["samples"] == pytest.approx(told["core_hours"] / saved_h, rel=0.01)
     assert at_random["epochs"] == pytest.approx(at_random["samples"] / 591)
@@ -129,28 +129,36 @@ def test_other_settings_are_told_as_well(
     run_here(b1k_root, tmp_path, episodes=EPISODES, **options)
     assert found.total_bytes == pytest.approx(written_bytes(tmp_path), rel=0.05)
     assert found.num_shards == len(list(tmp_path.glob("data/*/*.tar")))
-    # What is told of a choice is what is told where it is the one asked for.
+
+
+def test_what_is_told_of_a_choice_is_told_where_it_is_asked_for(b1k_root: Path) -> None:
+    small: dict[str, Any] = {"cameras": "head", "num_frames": 30}
+    found = predict_here(b1k_root, size="native", codec="raw", **small)
     (other,) = (
         c for c in found.choices
         if (c.size, c.codec, c.quality, c.stride) == ("224x224", "jpeg", 90, 3)
     )  # fmt: skip
-    changed = {**options, "size": "224", "codec": "jpeg", "quality": 90, "stride": 3}
-    asked = predict_here(b1k_root, **changed)
+    asked = predict_here(b1k_root, size="224", quality=90, stride=3, **small)
     assert other.total_bytes == pytest.approx(asked.total_bytes, rel=0.1)
 
 
 def test_lines_say_what_the_structure_does(b1k_root: Path) -> None:
     small: dict[str, Any] = {"size": "64", "cameras": "head", "num_frames": 10}
-    lines = list(prediction_lines(predict_here(b1k_root, budget_bytes=10**6, **small)))
+    found = predict_here(b1k_root, budget_bytes=10**9, **small)
+    lines = list(prediction_lines(found))
     assert lines[0] == "2 episodes, 591 frames to store of 591, 591 images in 2 shards"
     assert "keyframes every 250 (100%) frames" in lines
-    fits = [
-        line for line in lines if line.startswith("  fits: --size 64 --codec jpeg --quality 95")
-    ]
-    assert len(fits) == 1
-    assert fits[0].split(" (")[0].endswith(" --stride 6")
-    lines = list(prediction_lines(predict_here(b1k_root, budget_bytes=10**9, **small)))
     assert lines[-1] == "budget 1.0 GB: it fits"
+    third = next(c for c in found.choices if (c.size, c.stride) == ("64x64", 3))
+    less = predict_here(b1k_root, budget_bytes=third.total_bytes - 1, **small)
+    lines = list(prediction_lines(less))
+    assert any("it does not fit" in line for line in lines)
+    fits = [
+        line for line in lines if line.startswith("  fits: --size 64 --codec jpeg --quality 95 ")
+    ]
+    assert [line.split(" (")[0][-10:] for line in fits] == ["--stride 6"]
+    none = list(prediction_lines(predict_here(b1k_root, budget_bytes=1000, **small)))
+    assert none[-1].startswith("  no choice above fits; ")
 
 
 def test_headers_of_some_episodes_say_enough_of_many(
@@ -165,13 +173,15 @@ def test_headers_of_some_episodes_say_enough_of_many(
     assert some.total_bytes == pytest.approx(everything.total_bytes, rel=0.25)
 
 
+@pytest.mark.faults
 def test_native_code_that_dies_over_the_sample_costs_its_part_alone(
     b1k_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = partial(run_isolated, limits=Limits())
-    small: dict[str, Any] = {"size": "64", "cameras": "head", "num_frames": 25, "work": work}
+    small: dict[str, Any] = {"size": "64", "cameras": "head", "num_frames": 60, "work": work}
+    small["episodes"] = None
     monkeypatch.setenv(VARIABLE, f"segv:stage=size,once={tmp_path / 'died'}")
-    assert 0 < predict_here(b1k_root, **small).num_sampled_frames < 25
+    assert 0 < predict_here(b1k_root, **small).num_sampled_frames < 60
     assert (tmp_path / "died").exists()
     monkeypatch.setenv(VARIABLE, "segv:stage=size")
     with pytest.raises(UserError, match="no piece of the sample can be decoded"):
