@@ -35,7 +35,7 @@ from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
 from predecode.isolation import run_isolated
 from predecode.job import run_job
-from predecode.prediction import predict
+from predecode.predicting import predict
 from predecode.progress import JobProgress
 from predecode.sources.registry import open_source
 from predecode.sources.sample import EPISODES, make_sample

@@ -42,7 +42,7 @@ def supposed(
     """
     distances = keyframe_distances(checked)
     distance = max(distances, key=lambda d: distances[d], default=1)
-    num_frames = sum(c.num_frames for c in checked)
+    num_frames = max(sum(c.num_frames for c in checked), 1)
     table_bytes = sum(c.inputs[0].num_bytes for c in checked if c.episode.table is not None)
     video_bytes = {
         camera: sum(_video_bytes(c, camera) for c in checked) / num_frames for camera in cameras

@@ -47,7 +47,7 @@ from train_shards.instances import instances_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
-__all__ = ["Outcome", "check_episodes", "retry_job", "run_job", "to_plan"]
+__all__ = ["Outcome", "StartCluster", "check_episodes", "retry_job", "run_job", "to_plan"]
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
 

@@ -1,43 +1,31 @@
-"""What a run would take: bytes, core-hours, shards; from headers and a few pieces decoded.
+"""What a run would take: bytes, core-hours, shards, and what other choices would. Pure."""
 
-The same check, plan, draw and encoders as of the run itself; nothing is written. Of a large data
-set a part of the headers is read.
-"""
-
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from predecode.choices import other_encodings, strides
-from predecode.cluster import Cluster
 from predecode.core_time import CoreTime, Load, core_time, read_time
-from predecode.errors import EpisodeFault, UserError
-from predecode.estimate import LIKELY, Amount, Estimate, draw_pieces, estimate, mean_and_error
-from predecode.free_space import Unwritten, amount_of, amount_of_other
-from predecode.header_sample import choose_checked, keyframe_distances, supposed
-from predecode.job import check_episodes, to_plan
-from predecode.measuring import MeasureJob, MeasureReceipt
-from predecode.output import jobs_of
-from predecode.planning import Plan, make_plan
-from predecode.probe import environment, probe_hash
-from predecode.progress import Display
-from predecode.selection import held_out
+from predecode.errors import EpisodeFault
+from predecode.estimate import LIKELY, Amount, Estimate, estimate, mean_and_error
+from predecode.header_sample import keyframe_distances
+from predecode.measuring import MeasureReceipt
+from predecode.planning import Plan
 from predecode.source_check import CheckedEpisode
-from predecode.sources.episode import Episode, Source, with_images
-from predecode.tasks import Work
+from predecode.sources.episode import Episode
 from train_shards.manifest import Settings
 
-__all__ = ["BreakEven", "CameraBytes", "Choice", "Prediction", "predict"]
+__all__ = [
+    "BreakEven",
+    "CameraBytes",
+    "Choice",
+    "Measured",
+    "Planned",
+    "Prediction",
+    "make_prediction",
+]
 
 _HOUR_S = 3600
-_BATCH = 4
-"""Pieces that one process looks at: enough of them for every core, and to hide its start."""
-
-StartCluster = Callable[[], AbstractContextManager[Cluster]]
 
 
 class CameraBytes(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +108,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """That were decoded and encoded."""
 
 
-class _Planned(NamedTuple):
+class Planned(NamedTuple):
     """One stride's plan in numbers."""
 
     plan: Plan
@@ -128,157 +116,34 @@ class _Planned(NamedTuple):
     load: Load
 
 
-class _Measured(NamedTuple):
-    """What was measured, in the order that the estimate takes it."""
+class Measured(NamedTuple):
+    """What a sample took."""
 
     receipts: list[MeasureReceipt]
     choices: list[Settings]
+    """The other ways to encode, in the order of the receipts."""
 
 
-def predict(
-    source: Source,
+def make_prediction(
     settings: Settings,
-    selected: Sequence[Episode],
-    start_cluster: StartCluster,
-    work: Work,
-    display: Display,
-    *,
-    num_frames: int,
+    planned: dict[int, Planned],
+    measured: Measured,
+    checked: Sequence[CheckedEpisode],
+    failed: Sequence[tuple[Episode, EpisodeFault]],
     cores: int,
     budget_bytes: int | None,
 ) -> Prediction:
-    """Returns what a run that makes a new output of the selected episodes would take.
+    """Returns what a run would take.
 
     Args:
-        source: the data set.
-        settings: of the output.
-        selected: its episodes.
-        start_cluster: where tasks run.
-        work: what does a task.
-        display: is told of what is done.
-        num_frames: about how many frames to encode.
+        settings: those asked for.
+        planned: a plan for each stride that is compared, that of the settings among them.
+        measured: what a sample took: at least one piece.
+        checked: episodes whose headers were read.
+        failed: those of them that are at fault.
         cores: for the wall time.
-        budget_bytes: that the output is compared with, if any.
-
-    Raises:
-        UserError: no episode passes the source check, or none of the sample can be decoded.
-        InfraError: as ``run_job``.
-
-    Cost: reads headers of ``MOST_CHECKED`` episodes, decodes one piece for each five frames.
+        budget_bytes: that choices are compared with, if any.
     """
-    new = to_plan(source, settings, selected, display, is_first=True)
-    asked = choose_checked(new.episodes)
-    with start_cluster() as cluster:
-        checked, failed = check_episodes(source, settings, asked, cluster, work, display)
-        if not checked:
-            raise UserError(
-                f"--src {source.kind} at {source.root}: no episode passes the source check; first: "
-                f"{failed[0][1]}. See 'predecode verify --source'."
-            )
-        ids = {episode.episode_index for episode in asked}
-        rest = [
-            with_images(e, settings.cameras) for e in new.episodes if e.episode_index not in ids
-        ]
-        everything = [*checked, *supposed(rest, settings.camera_names, checked)]
-        plans = {
-            stride: _plan(source, settings, stride, everything, failed, new.labelled)
-            for stride in strides(settings)
-        }
-        measured = _measure(plans[settings.stride], checked, num_frames, cluster, work, display)
-    planned = _in_numbers(source, plans, settings.stride)
-    return _prediction(settings, planned, measured, checked, failed, cores, budget_bytes)
-
-
-def _plan(
-    source: Source,
-    settings: Settings,
-    stride: int,
-    episodes: Sequence[CheckedEpisode],
-    failed: Sequence[tuple[Episode, EpisodeFault]],
-    labelled: dict[int, tuple[int, int]],
-) -> Plan:
-    """The plan that a run would make of the episodes for an empty folder."""
-    return make_plan(
-        generation=0,
-        settings=msgspec.structs.replace(settings, stride=stride),
-        root=str(source.root.resolve()),
-        probe=probe_hash(settings),
-        environment=environment(),
-        checked=episodes,
-        failed=failed,
-        held_out=held_out(source.episodes, settings.val_episodes, settings.seed),
-        first_shards={"train": 0, "val": 0},
-        first_table=0,
-        labelled=labelled,
-    )
-
-
-def _in_numbers(source: Source, plans: dict[int, Plan], stride: int) -> dict[int, _Planned]:
-    """What would be written and done for each stride; ``stride`` is the one asked for."""
-    asked = plans[stride]
-    with tempfile.TemporaryDirectory() as folder:
-        empty = Path(folder)
-        jobs = jobs_of(empty, asked)
-        amount = amount_of(Unwritten(empty, source, [asked], jobs, set(), asked))
-    return {
-        other: _Planned(plan, amount_of_other(amount, plan), Load.of(plan))
-        for other, plan in plans.items()
-    }
-
-
-def _measure(
-    plan: Plan,
-    checked: Sequence[CheckedEpisode],
-    num_frames: int,
-    cluster: Cluster,
-    work: Work,
-    display: Display,
-) -> _Measured:
-    """Decodes pieces of the checked episodes, and encodes frames of them in every way."""
-    known = {c.episode.episode_index for c in checked}
-    episodes = {p.episode.episode_index: p for p in plan.episodes}
-    pieces = [p for shard in plan.shards for p in shard.pieces if p.episode_index in known]
-    tasks = {number: planned.episode.task_index for number, planned in episodes.items()}
-    looks = draw_pieces(pieces, tasks, plan.settings, num_frames)
-    choices = other_encodings(plan.settings)
-    batches = [looks[start : start + _BATCH] for start in range(0, len(looks), _BATCH)]
-    jobs = [
-        MeasureJob(
-            root=plan.root,
-            settings=plan.settings,
-            looks=batch,
-            episodes=[
-                episodes[e] for e in dict.fromkeys(look.piece.episode_index for look in batch)
-            ],
-            choices=choices,
-        )
-        for batch in batches
-    ]
-    display.phase("decoding a sample", "frames", sum(len(look.frames) for look in looks))
-    receipts: list[MeasureReceipt] = []
-    for job, receipt in cluster.run(work, jobs, lambda _: None):
-        display.advance(sum(len(look.frames) for look in job.looks), 0)
-        if isinstance(receipt, MeasureReceipt):
-            receipts.append(receipt)
-            for fault in receipt.faults:
-                display.note(f"left out of the sample: {fault}")
-    if not any(receipt.pieces for receipt in receipts):
-        raise UserError(
-            f"{plan.root}: no piece of the sample can be decoded, so that nothing can be told. See "
-            "'predecode verify --source'."
-        )
-    return _Measured(receipts, choices)
-
-
-def _prediction(
-    settings: Settings,
-    planned: dict[int, _Planned],
-    measured: _Measured,
-    checked: Sequence[CheckedEpisode],
-    failed: Sequence[tuple[Episode, EpisodeFault]],
-    cores: int,
-    budget_bytes: int | None,
-) -> Prediction:
     plan, amount, load = planned[settings.stride]
     receipts = measured.receipts
     found, taken = _bytes(amount, receipts), core_time(load, receipts)
@@ -352,8 +217,8 @@ def _break_even(taken: CoreTime, load: Load, online_s: float, shard_s: float) ->
 
 def _choices(
     settings: Settings,
-    planned: dict[int, _Planned],
-    measured: _Measured,
+    planned: dict[int, Planned],
+    measured: Measured,
     budget_bytes: int | None,
 ) -> list[Choice]:
     """Every way to encode at every stride: as the one asked for, with other images."""

@@ -52,7 +52,11 @@ def prediction_lines(found: Prediction) -> Iterator[str]:
 def _budget_lines(found: Prediction, budget_bytes: int) -> Iterator[str]:
     name = f"budget {format_bytes(budget_bytes)}"
     if found.fits:
-        sure = "" if found.total_bytes_interval[1] <= budget_bytes else ", but the interval goes on"
+        sure = (
+            ""
+            if found.total_bytes_interval[1] <= budget_bytes
+            else ", but its interval ends beyond"
+        )
         yield f"{name}: it fits{sure}"
         return
     yield f"{name}: it does not fit: {format_bytes(found.total_bytes - budget_bytes)} too much"

@@ -39,7 +39,7 @@ def plan(
     Example: predecode plan --src b1k --budget 2TB
     """
     from predecode.config import parse_bytes
-    from predecode.prediction import predict
+    from predecode.predicting import predict
     from predecode.prediction_lines import prediction_lines
     from predecode.progress import JobProgress
     from train_shards.manifest import encode_json

@@ -17,7 +17,8 @@ from predecode.config import make_settings
 from predecode.errors import UserError
 from predecode.injection import VARIABLE
 from predecode.isolation import run_isolated
-from predecode.prediction import Prediction, predict
+from predecode.predicting import predict
+from predecode.prediction import Prediction
 from predecode.prediction_lines import prediction_lines
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
