@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from predecode.estimate import mean_and_error
-from predecode.measuring import MeasureReceipt, PieceCost
+from predecode.piece_costs import MeasureReceipt, PieceCost
 from predecode.planning import Plan
 from predecode.tasks import CHECK_BATCH
 
@@ -111,7 +111,7 @@ def core_time(
     opened = _mean([_open_s(piece) for piece in pieces])
     per_row = _mean([table.table_s / max(table.size.num_rows, 1) for table in tables])
     per_check = _mean([table.check_s for table in tables])
-    start_s = _mean([receipt.start_s for receipt in receipts])
+    start_s = _mean([receipt.start_s for receipt in receipts if receipt.pieces])
     num_checks = math.ceil(load.num_episodes / CHECK_BATCH)
     decode, resize, encode, write = _samples(pieces, load.stride, choice)
     each = [sum(values) for values in zip(decode, resize, encode, write, strict=True)]

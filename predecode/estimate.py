@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from predecode.measuring import PieceLook
+from predecode.piece_costs import PieceLook
 from predecode.planning import Piece, seeded_rank
 from predecode.selection import selected_frames
 from predecode.sizing import EpisodeSize, Look, SampleSize

@@ -13,7 +13,7 @@ import msgspec
 from predecode.child import Died, Limits, run_child
 from predecode.errors import Death, EpisodeFault, ExhaustedError, InfraError, UserError
 from predecode.lowdim_task import LowdimJob
-from predecode.measuring import MeasureJob, MeasureReceipt
+from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.pipeline import ShardJob, frames_of
 from predecode.sizing import SizeJob, SizeReceipt
 from predecode.sources.episode import Episode

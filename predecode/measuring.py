@@ -19,131 +19,34 @@ from predecode.encoded_samples import EncodedSamples
 from predecode.errors import EpisodeError, EpisodeFault, disk_errors_of
 from predecode.images.stored import pixel_format, stored_image
 from predecode.injection import reach
+from predecode.piece_costs import (
+    CameraCost,
+    ChoiceCost,
+    MeasureJob,
+    MeasureReceipt,
+    PieceCost,
+    PieceLook,
+    TableCost,
+)
 from predecode.pipeline import planned_ids, planned_table, row_members, video_errors_of
-from predecode.planning import Piece, PlannedEpisode
+from predecode.planning import PlannedEpisode
 from predecode.shard_writer import ShardWriter, bytes_in_tar
-from predecode.sizing import EpisodeSize, SampleSize, episode_size
+from predecode.sizing import SampleSize, episode_size
 from predecode.source_check import check_episode
-from predecode.video.backends import STORING_BACKEND, load_backend, open_in_format
+from predecode.video.backends import load_backend, open_in_format
 from predecode.video.decoder import Decoder, Picture
 from predecode.video.packets import FrameTable
 from train_shards.format import format_key
 from train_shards.images import decode_stored, encode_stored
 from train_shards.manifest import Settings
 
-__all__ = [
-    "CameraCost",
-    "ChoiceCost",
-    "MeasureJob",
-    "MeasureReceipt",
-    "PieceCost",
-    "PieceLook",
-    "TableCost",
-    "run_measure_task",
-]
+__all__ = ["run_measure_task"]
 
 _DENSE_FRAMES = 32
 """Of a piece, of which each is converted: what that costs is the difference to the others."""
+_START_FRAMES = 8
 
 T = TypeVar("T")
-
-
-class PieceLook(msgspec.Struct, frozen=True, array_like=True):
-    """A piece that is decoded whole."""
-
-    piece: Piece
-    num_draws: int
-    """How many times the draw fell on it."""
-    frames: list[int]
-    """Those that are encoded, ascending; as many for each draw."""
-
-
-class MeasureJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Pieces to look at, and the table of the first one's episode."""
-
-    root: str
-    settings: Settings
-    looks: list[PieceLook]
-    episodes: list[PlannedEpisode]
-    """Those of the pieces."""
-    choices: list[Settings]
-    """Other ways to encode; tried on one frame for each draw."""
-    backend: str = STORING_BACKEND
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return f"costs from episode {self.looks[0].piece.episode_index:08d}"
-
-
-class CameraCost(msgspec.Struct, frozen=True, kw_only=True):
-    """One camera's images of a piece."""
-
-    open_s: float
-    """Of the file and its frame table."""
-    gop: float
-    """Mean distance between keyframes, of the file."""
-    sparse: tuple[int, int, float]
-    """Pictures decoded, those of them converted, and the seconds of both."""
-    dense: tuple[int, int, float]
-    """The same where nearly each is converted."""
-    resize_s: float
-    """Of all frames that are encoded."""
-    encode_s: float
-    read_s: float
-    """To decode what was encoded, as a training does."""
-
-
-class ChoiceCost(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to encode, of some frames with all their images."""
-
-    images_bytes: int
-    """In a tar, with headers and padding."""
-    resize_s: float
-    encode_s: float
-
-
-class PieceCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one look found."""
-
-    num_draws: int
-    num_frames: int
-    """That were encoded."""
-    open_rows_s: float
-    """To read the episode's rows, whatever number of frames is stored."""
-    rows_s: float
-    """To make the members of the frames that are no images."""
-    write_s: float
-    """To keep, order and hash the frames' members, and to write them to memory."""
-    tar_bytes: int
-    """Of those members."""
-    cameras: dict[str, CameraCost]
-    draws: list[SampleSize]
-    """Of each draw, the mean of its frames."""
-    image_bytes: dict[str, list[float]]
-    """Camera -> of each draw, the mean of its images."""
-    choices: list[ChoiceCost]
-    """The job's own settings, then each of its choices; of one frame for each draw."""
-
-
-class TableCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one episode takes outside the tars."""
-
-    size: EpisodeSize
-    table_s: float
-    check_s: float
-    """Of the source check."""
-
-
-class MeasureReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found."""
-
-    start_s: float = 0.0
-    """What the process took before it began."""
-    pieces: list[PieceCost] = []
-    tables: list[TableCost] = []
-    faults: list[EpisodeFault] = []
-    """Of episodes that could not be looked at; their own tasks will say so again."""
 
 
 def run_measure_task(job: MeasureJob, report: Callable[[int], None]) -> MeasureReceipt:
@@ -154,15 +57,18 @@ def run_measure_task(job: MeasureJob, report: Callable[[int], None]) -> MeasureR
 
     Cost: decodes every picture of the pieces, encodes the frames in every way.
     """
-    start_s = time.process_time()
+    start_s = 0.0
     planned = {p.episode.episode_index: p for p in job.episodes}
     pieces: list[PieceCost] = []
     tables: list[TableCost] = []
     faults: list[EpisodeFault] = []
     with disk_errors_of(job.root):
         for look in job.looks:
+            own = planned[look.piece.episode_index]
             try:
-                pieces.append(_piece_cost(job, planned[look.piece.episode_index], look, report))
+                if not pieces:
+                    start_s = _start_s(job, own, look)
+                pieces.append(_piece_cost(job, own, look, report))
             except EpisodeError as error:
                 faults.append(error.fault)
         try:
@@ -170,6 +76,18 @@ def run_measure_task(job: MeasureJob, report: Callable[[int], None]) -> MeasureR
         except EpisodeError as error:
             faults.append(error.fault)
     return MeasureReceipt(start_s=start_s, pieces=pieces, tables=tables, faults=faults)
+
+
+def _start_s(job: MeasureJob, planned: PlannedEpisode, look: PieceLook) -> float:
+    """What this process has taken once it has done a little of everything.
+
+    What libraries do when they are first called is a matter of each process, not of each frame.
+    """
+    piece = look.piece
+    short = msgspec.structs.replace(piece, stop=min(piece.stop, piece.start + _START_FRAMES))
+    bare = msgspec.structs.replace(job, choices=[])
+    _piece_cost(bare, planned, PieceLook(short, 1, [piece.start]), lambda _: None)
+    return time.process_time()
 
 
 class _Encoded(NamedTuple):

@@ -18,8 +18,8 @@ from predecode.estimate import draw_pieces
 from predecode.free_space import Unwritten, amount_of, amount_of_other
 from predecode.header_sample import choose_checked, supposed
 from predecode.job import StartCluster, check_episodes, to_plan
-from predecode.measuring import MeasureJob, MeasureReceipt
 from predecode.output import jobs_of
+from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.planning import Plan, make_plan
 from predecode.prediction import Measured, Planned, Prediction, make_prediction
 from predecode.probe import environment, probe_hash

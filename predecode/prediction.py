@@ -9,7 +9,7 @@ from predecode.core_time import CoreTime, Load, core_time, read_time
 from predecode.errors import EpisodeFault
 from predecode.estimate import LIKELY, Amount, Estimate, estimate, mean_and_error
 from predecode.header_sample import keyframe_distances
-from predecode.measuring import MeasureReceipt
+from predecode.piece_costs import MeasureReceipt
 from predecode.planning import Plan
 from predecode.source_check import CheckedEpisode
 from predecode.sources.episode import Episode

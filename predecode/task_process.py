@@ -13,7 +13,7 @@ from predecode.child import die_with_parent
 from predecode.errors import EpisodeFault, InfraError, UserError
 from predecode.injection import arm
 from predecode.lowdim_task import LowdimJob
-from predecode.measuring import MeasureJob, MeasureReceipt
+from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.pipeline import ShardJob
 from predecode.receipts import LowdimReceipt, ShardReceipt
 from predecode.sizing import SizeJob, SizeReceipt

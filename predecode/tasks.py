@@ -9,7 +9,8 @@ from predecode.encoded_samples import EncodedSamples
 from predecode.errors import EpisodeError, EpisodeFault, disk_errors_of
 from predecode.injection import reach
 from predecode.lowdim_task import LowdimJob, read_table, run_lowdim_task
-from predecode.measuring import MeasureJob, MeasureReceipt, run_measure_task
+from predecode.measuring import run_measure_task
+from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.pipeline import ShardJob, encode_samples, run_shard_task
 from predecode.receipts import LowdimReceipt, ShardReceipt
 from predecode.sizing import SizeJob, SizeReceipt, run_size_task

@@ -3,7 +3,7 @@
 import pytest
 
 from predecode.core_time import Load, core_time, decoded_per_sample, read_time
-from predecode.measuring import CameraCost, ChoiceCost, MeasureReceipt, PieceCost, TableCost
+from predecode.piece_costs import CameraCost, ChoiceCost, MeasureReceipt, PieceCost, TableCost
 from predecode.sizing import EpisodeSize
 
 DECODE_S, CONVERT_S = 0.002, 0.001

@@ -17,7 +17,7 @@ from predecode.estimate import (
     draw_pieces,
     estimate,
 )
-from predecode.measuring import PieceLook
+from predecode.piece_costs import PieceLook
 from predecode.planning import Piece
 from predecode.sizing import EpisodeSize, SampleSize
 from tests.support.stored import settings_of
