@@ -13,6 +13,7 @@ from predecode.commands.doctor import doctor
 from predecode.commands.drop import drop
 from predecode.commands.inspect import inspect
 from predecode.commands.options import say
+from predecode.commands.plan import plan
 from predecode.commands.retry import retry
 from predecode.commands.run import run
 from predecode.commands.sample import sample
@@ -40,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.callback()(version)
-for command in (sample, run, show_status, verify, inspect, retry, drop, doctor):
+for command in (sample, plan, run, show_status, verify, inspect, retry, drop, doctor):
     app.command()(command)
 
 # Typer carries click under another name from one release to the next.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from fractions import Fraction
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ __all__ = [
     "check_asked",
     "check_folder",
     "make_settings",
+    "parse_bytes",
     "parse_size",
     "settings_difference",
 ]
@@ -165,6 +167,25 @@ def parse_size(text: str) -> str:
     if not (1 <= width <= MAX_EDGE_PX and 1 <= height <= MAX_EDGE_PX):
         raise UserError(f"--size {text}: expected 1 to {MAX_EDGE_PX} pixels each way.")
     return f"{width}x{height}"
+
+
+def parse_bytes(option: str, text: str) -> int:
+    """Returns a number of bytes.
+
+    Raises:
+        UserError: not a positive number with a unit, of 1000 (``2TB``) or of 1024 (``1.5TiB``).
+
+    >>> parse_bytes("--budget", "1.5 TiB"), parse_bytes("--budget", "2tb")
+    (1649267441664, 2000000000000)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([kmgtp])(i?))?b", text.strip().lower())
+    num_bytes = 0
+    if match is not None:
+        power = 1 + "kmgtp".index(match[2]) if match[2] else 0
+        num_bytes = int(Fraction(match[1]) * (1024 if match[3] else 1000) ** power)
+    if num_bytes < 1:
+        raise UserError(f"{option} {text}: expected bytes with a unit, such as 2TB or 500GiB.")
+    return num_bytes
 
 
 def _check_quality(codec: str, quality: int | None) -> int | None:

@@ -25,9 +25,9 @@ from predecode.tasks import Work
 from train_shards.format import SPLITS
 from train_shards.index import index_bytes
 from train_shards.ledger import encode_ledger, ledger_dtype
-from train_shards.manifest import encode_json
+from train_shards.manifest import Settings, encode_json
 
-__all__ = ["Unwritten", "amount_of", "check_free_space", "measure"]
+__all__ = ["Unwritten", "amount_of", "amount_of_other", "check_free_space", "measure"]
 
 _BATCH = 6
 """Pieces that one process looks at: what dies in it costs no more of the sample."""
@@ -85,7 +85,6 @@ def amount_of(todo: Unwritten) -> Amount:
     tables = [job for job in todo.jobs if isinstance(job, LowdimJob)]
     planned = [episode for job in tables for episode in job.episodes]
     settings = todo.plans[-1].settings
-    row = ledger_dtype(len(settings.fields), len(settings.cameras))
     num_samples = sum(job.task.num_samples for job in shards)
     parquet = {
         p.inputs[0].path: p.inputs[0].num_bytes for p in planned if p.episode.table is not None
@@ -97,13 +96,26 @@ def amount_of(todo: Unwritten) -> Amount:
         num_tables=len(tables),
         num_episodes=sum(id_list_path(p.episode) is not None for p in planned),
         parquet_bytes=sum(parquet.values()),
-        ledger_bytes=num_samples * row.itemsize
-        + len(shards) * len(encode_ledger(np.zeros(0, row))),
+        ledger_bytes=_ledger_bytes(settings, num_samples, len(shards)),
         index_bytes=sum(
             _index_bytes(plan) for plan in todo.plans if plan.digest not in todo.published
         ),
         metadata_bytes=_metadata_bytes(todo),
         plan_bytes=0 if todo.new_plan is None else len(encode_json(todo.new_plan)),
+    )
+
+
+def amount_of_other(amount: Amount, plan: Plan) -> Amount:
+    """Returns an amount for another plan of the same episodes, which has another stride.
+
+    The plan's own bytes are taken for the same.
+    """
+    num_samples = sum(shard.num_samples for shard in plan.shards)
+    return amount._replace(
+        num_samples=num_samples,
+        num_shards=len(plan.shards),
+        ledger_bytes=_ledger_bytes(plan.settings, num_samples, len(plan.shards)),
+        index_bytes=_index_bytes(plan),
     )
 
 
@@ -148,6 +160,11 @@ def _size_jobs(todo: Unwritten) -> list[SizeJob]:
         )
         for batch in batches
     ]
+
+
+def _ledger_bytes(settings: Settings, num_samples: int, num_shards: int) -> int:
+    row = ledger_dtype(len(settings.fields), len(settings.cameras))
+    return num_samples * row.itemsize + num_shards * len(encode_ledger(np.zeros(0, row)))
 
 
 def _index_bytes(plan: Plan) -> int:

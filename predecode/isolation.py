@@ -13,6 +13,7 @@ import msgspec
 from predecode.child import Died, Limits, run_child
 from predecode.errors import Death, EpisodeFault, ExhaustedError, InfraError, UserError
 from predecode.lowdim_task import LowdimJob
+from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.pipeline import ShardJob, frames_of
 from predecode.sizing import SizeJob, SizeReceipt
 from predecode.sources.episode import Episode
@@ -33,7 +34,7 @@ Report = Callable[[int], None]
 def run_isolated(job: AnyJob, report: Report, *, limits: Limits) -> Done:
     """Does a job as ``run_task`` does, but what ends a process costs an episode at most.
 
-    A job that only looks at sizes is not tried again: what ends its process is found by the tasks.
+    A job that only looks is not tried again: what ends its process is found by the tasks.
     What it took is told of the attempt that succeeded.
 
     Raises:
@@ -47,6 +48,9 @@ def run_isolated(job: AnyJob, report: Report, *, limits: Limits) -> Done:
     if isinstance(job, SizeJob):
         sizes = _run(job, report, limits._replace(hang_s=min(limits.hang_s, _SIZE_HANG_S)))
         return Done(SizeReceipt()) if isinstance(sizes, Died) else sizes
+    if isinstance(job, MeasureJob):
+        costs = _run(job, report, limits)
+        return Done(MeasureReceipt()) if isinstance(costs, Died) else costs
     deaths: list[Died] = []
     for _ in range(_TRIES):
         done = _run(job, report, limits)

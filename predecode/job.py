@@ -31,7 +31,6 @@ from predecode.probe import environment, probe_hash
 from predecode.progress import Display, Ended
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.selection import held_out
-from predecode.sizing import SizeReceipt
 from predecode.source_check import CheckedEpisode, check_unchanged
 from predecode.sources.episode import Episode, Source, annotated_source, with_images
 from predecode.sources.instances import id_list_path, read_instances
@@ -41,17 +40,14 @@ from predecode.standing_output import (
     refuse_other_settings,
     refuse_shrinking,
 )
-from predecode.tasks import CheckJob, CheckReceipt, Done, Work, run_task
+from predecode.tasks import CHECK_BATCH, CheckJob, CheckReceipt, Done, Work, run_task
 from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, plan_path
 from train_shards.instances import instances_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
 from train_shards.storage import write_atomic
 
-__all__ = ["Outcome", "retry_job", "run_job"]
-
-_CHECK_BATCH = 16
-"""Episodes a source-check task opens: enough to hide a task's overhead."""
+__all__ = ["Outcome", "StartCluster", "check_episodes", "retry_job", "run_job", "to_plan"]
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
 
@@ -112,7 +108,7 @@ def run_job(
             place.refuse_strangers()
         known = known_episodes(plans) | dropped
         unknown = [episode for episode in selected if episode.episode_index not in known]
-        new = _to_plan(source, settings, unknown, display, is_first=not plans)
+        new = to_plan(source, settings, unknown, display, is_first=not plans)
         return _complete(place, source, settings, plans, new, start_cluster, work, display)
 
 
@@ -160,11 +156,11 @@ def retry_job(
         chosen = faulty if wanted is None else wanted
         episodes = [e for e in source.episodes if e.episode_index in chosen]
         settings = plans[0].settings
-        new = _to_plan(source, settings, episodes, display, is_first=False)
+        new = to_plan(source, settings, episodes, display, is_first=False)
         return _complete(place, source, settings, plans, new, start_cluster, work, display, backend)
 
 
-def _to_plan(
+def to_plan(
     source: Source,
     settings: Settings,
     episodes: Sequence[Episode],
@@ -172,10 +168,12 @@ def _to_plan(
     *,
     is_first: bool,
 ) -> _New:
-    """All of ``episodes``, or those with a labelled frame; the plan keeps which frames these are.
+    """Returns all of ``episodes``, or those with a labelled frame, and which frames these are.
 
-    What is planned already is not looked at again, so that annotations may change. The first plan
-    must have an episode.
+    What is planned already is not looked at again, so that annotations may change.
+
+    Raises:
+        UserError: it is to be the first plan, and has no episode.
     """
     if not settings.annotated_only:
         return _New(episodes, {})
@@ -267,27 +265,7 @@ def _plan(
     backend: str,
 ) -> Plan:
     """Checks the source of the new episodes and plans those that pass."""
-    episodes = [with_images(episode, settings.cameras) for episode in new.episodes]
-    display.phase("checking the source", "episodes", len(episodes))
-    batches = [
-        CheckJob(
-            root=str(source.root.resolve()),
-            episodes=episodes[start : start + _CHECK_BATCH],
-            cameras=settings.camera_names,
-        )
-        for start in range(0, len(episodes), _CHECK_BATCH)
-    ]
-    by_id = {episode.episode_index: episode for episode in episodes}
-    checked: list[CheckedEpisode] = []
-    failed: list[tuple[Episode, EpisodeFault]] = []
-    for _, done in cluster.run(work, batches, lambda n: display.advance(n, 0)):
-        receipt = done.receipt
-        display.ended(_figures(done, cluster))
-        if isinstance(receipt, CheckReceipt):
-            checked += receipt.checked
-        for fault in receipt.faults:
-            failed.append((by_id[fault.episode_index], fault))
-            display.note(f"quarantined: {fault}")
+    checked, failed = check_episodes(source, settings, new.episodes, cluster, work, display)
     free = free_numbers(load_all_plans(out), load_dropped(out).used)
     return make_plan(
         generation=free.generation,
@@ -303,6 +281,39 @@ def _plan(
         first_table=free.table,
         labelled=new.labelled,
     )
+
+
+def check_episodes(
+    source: Source,
+    settings: Settings,
+    episodes: Sequence[Episode],
+    cluster: Cluster,
+    work: Work,
+    display: Display,
+) -> tuple[list[CheckedEpisode], list[tuple[Episode, EpisodeFault]]]:
+    """Returns the episodes that pass the source check, and those that do not, with the reason."""
+    episodes = [with_images(episode, settings.cameras) for episode in episodes]
+    display.phase("checking the source", "episodes", len(episodes))
+    batches = [
+        CheckJob(
+            root=str(source.root.resolve()),
+            episodes=episodes[start : start + CHECK_BATCH],
+            cameras=settings.camera_names,
+        )
+        for start in range(0, len(episodes), CHECK_BATCH)
+    ]
+    by_id = {episode.episode_index: episode for episode in episodes}
+    checked: list[CheckedEpisode] = []
+    failed: list[tuple[Episode, EpisodeFault]] = []
+    for _, done in cluster.run(work, batches, lambda n: display.advance(n, 0)):
+        receipt = done.receipt
+        display.ended(_figures(done, cluster))
+        if isinstance(receipt, CheckReceipt):
+            checked += receipt.checked
+        for fault in receipt.faults:
+            failed.append((by_id[fault.episode_index], fault))
+            display.note(f"quarantined: {fault}")
+    return checked, failed
 
 
 def _run_tasks(
@@ -335,7 +346,9 @@ def _figures(done: Done, cluster: Cluster, num_cameras: int = 0, *, is_last: boo
         failed=frozenset(fault.episode_index for fault in receipt.faults),
         num_samples=num_samples,
         num_images=num_samples * num_cameras,
-        num_bytes=0 if isinstance(receipt, CheckReceipt | SizeReceipt) else receipt.entry.num_bytes,
+        num_bytes=receipt.entry.num_bytes
+        if isinstance(receipt, ShardReceipt | LowdimReceipt)
+        else 0,
         is_last=is_last,
     )
 

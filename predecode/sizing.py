@@ -26,7 +26,15 @@ from train_shards.images import encode_stored
 from train_shards.lowdim import write_lowdim
 from train_shards.manifest import Settings, encode_json
 
-__all__ = ["EpisodeSize", "Look", "SampleSize", "SizeJob", "SizeReceipt", "run_size_task"]
+__all__ = [
+    "EpisodeSize",
+    "Look",
+    "SampleSize",
+    "SizeJob",
+    "SizeReceipt",
+    "episode_size",
+    "run_size_task",
+]
 
 
 class Look(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -102,7 +110,7 @@ def run_size_task(job: SizeJob, report: Callable[[int], None]) -> SizeReceipt:
             report(0)
         for one in job.episodes:
             try:
-                episodes.append(_episode_size(job, one))
+                episodes.append(episode_size(job.root, job.settings, one))
             except EpisodeError as error:
                 faults.append(error.fault)
             report(0)
@@ -144,13 +152,19 @@ def _drawn(job: SizeJob, look: Look, frames: list[int]) -> int:
     return frames[(rank + look.number) % len(frames)]
 
 
-def _episode_size(job: SizeJob, planned: PlannedEpisode) -> EpisodeSize:
-    root, file = Path(job.root), io.BytesIO()
+def episode_size(folder: str, settings: Settings, planned: PlannedEpisode) -> EpisodeSize:
+    """Returns what one episode of the source in ``folder`` takes outside the tars.
+
+    Raises:
+        EpisodeError: its table or list of instances does not hold what the plan says.
+        InfraError: the source changed since it was planned.
+
+    Cost: reads the table and encodes it.
+    """
+    root, file = Path(folder), io.BytesIO()
     if planned.episode.table is not None:
         check_unchanged(root, planned.inputs[0])
-    table = read_rows(
-        root, planned.episode, planned.num_frames, None, task_info=job.settings.task_info
-    )
+    table = read_rows(root, planned.episode, planned.num_frames, None, task_info=settings.task_info)
     write_lowdim(file, [table])
     instances = b""
     if id_list_path(planned.episode) is not None:

@@ -13,6 +13,7 @@ from predecode.child import die_with_parent
 from predecode.errors import EpisodeFault, InfraError, UserError
 from predecode.injection import arm
 from predecode.lowdim_task import LowdimJob
+from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.pipeline import ShardJob
 from predecode.receipts import LowdimReceipt, ShardReceipt
 from predecode.sizing import SizeJob, SizeReceipt
@@ -25,7 +26,7 @@ __all__ = ["Answer", "Request", "decode_receipt", "main"]
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a process is to do."""
 
-    job: ShardJob | LowdimJob | CheckJob | SizeJob
+    job: ShardJob | LowdimJob | CheckJob | SizeJob | MeasureJob
     is_trial: bool
     """Whether only to find out if it can be done; stores nothing then."""
 
@@ -51,6 +52,8 @@ def decode_receipt(job: AnyJob, receipt: msgspec.Raw) -> AnyReceipt:
         return msgspec.json.decode(receipt, type=LowdimReceipt)
     if isinstance(job, SizeJob):
         return msgspec.json.decode(receipt, type=SizeReceipt)
+    if isinstance(job, MeasureJob):
+        return msgspec.json.decode(receipt, type=MeasureReceipt)
     return msgspec.json.decode(receipt, type=CheckReceipt)
 
 
@@ -67,7 +70,7 @@ def main() -> None:
         os.write(messages, b"%d\n" % num_images)
 
     try:
-        if request.is_trial and not isinstance(request.job, SizeJob):
+        if request.is_trial and not isinstance(request.job, SizeJob | MeasureJob):
             answer = Answer(faults=try_task(request.job, report))
         else:
             receipt, spent = run_task(request.job, report)

@@ -10,6 +10,8 @@ from predecode.encoded_samples import EncodedSamples
 from predecode.errors import EpisodeError, EpisodeFault, disk_errors_of
 from predecode.injection import reach
 from predecode.lowdim_task import LowdimJob, read_table, run_lowdim_task
+from predecode.measuring import run_measure_task
+from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.pipeline import ShardJob, encode_samples, run_shard_task
 from predecode.receipts import LowdimReceipt, ShardReceipt
 from predecode.sizing import SizeJob, SizeReceipt, run_size_task
@@ -18,6 +20,7 @@ from predecode.sources.episode import Episode
 from predecode.stages import Spent, measured
 
 __all__ = [
+    "CHECK_BATCH",
     "AnyJob",
     "AnyReceipt",
     "CheckJob",
@@ -32,6 +35,9 @@ __all__ = [
     "try_task",
     "without",
 ]
+
+CHECK_BATCH = 16
+"""Episodes a source-check task opens: enough to hide a task's overhead."""
 
 Report = Callable[[int], None]
 
@@ -60,8 +66,8 @@ class CheckReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 Job = ShardJob | LowdimJob | CheckJob
 Receipt = ShardReceipt | LowdimReceipt | CheckReceipt
-AnyJob = Job | SizeJob
-AnyReceipt = Receipt | SizeReceipt
+AnyJob = Job | SizeJob | MeasureJob
+AnyReceipt = Receipt | SizeReceipt | MeasureReceipt
 
 
 class Done(NamedTuple):
@@ -89,6 +95,8 @@ def _receipt(job: AnyJob, report: Report) -> AnyReceipt:
         return run_lowdim_task(job, report)
     if isinstance(job, SizeJob):
         return run_size_task(job, report)
+    if isinstance(job, MeasureJob):
+        return run_measure_task(job, report)
     return _check(job, report)
 
 

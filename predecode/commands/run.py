@@ -1,131 +1,26 @@
 """predecode run: a data set into shards."""
 
-from typing import Annotated
-
-import typer
-
-from predecode.commands.options import (
-    AddressOption,
-    HangLimitOption,
-    MaxFailuresOption,
-    MemoryLimitOption,
-    NodeWaitOption,
-    NumCpusOption,
-    OutputOption,
-    RootOption,
-    SrcOption,
-    StagingOption,
-    WandbOption,
-    checked_output,
-    isolated,
-    starter,
-)
+from predecode.commands.options import OutputOption, WandbOption, checked_output
+from predecode.commands.run_options import RunOptions, with_options_of
 from predecode.commands.summary import finish
 
 __all__ = ["run"]
 
 
-def run(
-    out: OutputOption,
-    src: SrcOption,
-    root: RootOption = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Task names, indices or ranges: 0,3-7,can_meat.")
-    ] = None,
-    episodes: Annotated[
-        str | None,
-        typer.Option(help="Positions in each task's sorted episodes (0,3-7), or 8-digit ids."),
-    ] = None,
-    cameras: Annotated[
-        str | None, typer.Option(help="Cameras, such as head,left_wrist. Default: all.")
-    ] = None,
-    modalities: Annotated[
-        str, typer.Option(help="What to store of each camera: rgb, depth, seg_instance_id.")
-    ] = "rgb",
-    stride: Annotated[int, typer.Option(help="Store every N-th frame of an episode.")] = 1,
-    annotated_only: Annotated[
-        bool,
-        typer.Option(
-            "--annotated-only",
-            help="Leave out the frames before an episode's first label and after its last, and "
-            "episodes without labels.",
-        ),
-    ] = False,
-    size: Annotated[
-        str,
-        typer.Option(
-            help="224 or WxH by the trainer's own resize and pad (depth and segmentation: the "
-            "nearest pixels), or native."
-        ),
-    ] = "224",
-    codec: Annotated[str, typer.Option(help="jpeg, png, webp or raw.")] = "jpeg",
-    quality: Annotated[
-        int | None,
-        typer.Option(help="1 to 100. Default: 95 for jpeg; webp is lossless unless given."),
-    ] = None,
-    shard_size: Annotated[int, typer.Option(help="Most samples in a shard.")] = 8192,
-    layout: Annotated[
-        str, typer.Option(help="mixed: episodes shuffled into each shard; episode: in order.")
-    ] = "mixed",
-    val_episodes: Annotated[
-        str,
-        typer.Option(help="Held out into data/val: positions or ids as in --episodes, or a share."),
-    ] = "",
-    embed_lowdim: Annotated[
-        bool, typer.Option("--embed-lowdim", help="State and action also in the tars.")
-    ] = False,
-    task_info: Annotated[
-        bool, typer.Option("--task-info", help="Keep the column observation.task_info.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of the shuffled layout and a share held out.")] = 0,
-    name: Annotated[
-        str | None, typer.Option(help="First part of shard names. Default: the source's name.")
-    ] = None,
-    address: AddressOption = None,
-    num_cpus: NumCpusOption = None,
-    max_failures: MaxFailuresOption = 0,
-    hang_limit_s: HangLimitOption = 300,
-    memory_limit_mb: MemoryLimitOption = 4096,
-    node_wait_s: NodeWaitOption = 60,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove what an earlier run left in --out.")
-    ] = False,
-    staging: StagingOption = None,
-    wandb: WandbOption = False,
-) -> None:
+@with_options_of(RunOptions, "options")
+def run(out: OutputOption, options: RunOptions, wandb: WandbOption = False) -> None:
     """Decode a data set into shards; the same command again finishes an interrupted run.
 
     Example: predecode run --src b1k --out shards/
     """
-    from predecode.config import make_settings
     from predecode.job import run_job
     from predecode.progress import JobProgress
     from predecode.remote_place import place_of
-    from predecode.selection import select_episodes
-    from predecode.sources.registry import open_source
     from predecode.tracking import Tracker
 
-    out = checked_output(out, staging)
-    source = open_source(src, root)
-    settings = make_settings(
-        source,
-        cameras=cameras,
-        modalities=modalities,
-        size=size,
-        codec=codec,
-        quality=quality,
-        stride=stride,
-        layout=layout,
-        shard_size=shard_size,
-        val_episodes=val_episodes,
-        embed_lowdim=embed_lowdim,
-        task_info=task_info,
-        seed=seed,
-        name=name,
-        annotated_only=annotated_only,
-    )
-    selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
-    with place_of(out, staging) as place:
+    out = checked_output(out, options.staging)
+    source, settings, selected = options.asked()
+    with place_of(out, options.staging) as place:
         with (
             JobProgress() as shown,
             Tracker(shown, place.folder, out, is_in_wandb=wandb) as display,
@@ -137,9 +32,9 @@ def run(
                 source,
                 settings,
                 selected,
-                starter(address, num_cpus, node_wait_s, display.note, memory_limit_mb),
+                options.start_cluster(display.note),
                 display,
-                overwrite=overwrite,
-                work=isolated(hang_limit_s, memory_limit_mb),
+                overwrite=options.overwrite,
+                work=options.work(),
             )
-        finish(out, place.folder, source, outcome, max_failures, display.last)
+        finish(out, place.folder, source, outcome, options.max_failures, display.last)

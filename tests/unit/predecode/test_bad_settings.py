@@ -44,6 +44,14 @@ ROWS: dict[str, str] = {
         r"--out .*/out: made with other settings: .*--stride: the output has 30, asked for 1; .*"
         r"\. Use the same settings, another --out, or --overwrite to start anew\.$"
     ),
+    # --- plan: the same words, and its own ---
+    "plan --out new": r"predecode plan: Missing option '--src'\. See 'predecode plan --help'\.$",
+    "plan --src b1k --root b1k --out file": r"--out file: file is a file, expected a folder\. Name",
+    "plan --src b1k --root b1k --tasks 7": r"--tasks 7: no episode has task 7; this",
+    "plan --src b1k --root b1k --budget 2T": r"--budget 2T: expected bytes with a unit",
+    "plan --src b1k --root b1k --budget 0GB": r"--budget 0GB: expected bytes with a unit, such as",
+    "plan --src b1k --root b1k --frames 0": r"predecode plan: Invalid value for '--frames'",
+    "plan --src b1k --root b1k --cores 0": r"predecode plan: Invalid value for '--cores'",
     # --- run: a wrong value of each option ---
     f"{RUN} --tasks 7": r"--tasks 7: no episode has task 7; this source has 0, 49\.$",
     f"{RUN} --tasks make_piza": r"--tasks make_piza: no such task\. Did you mean 'make_pizza'\?$",
@@ -248,5 +256,5 @@ def test_each_option_of_the_commands_has_a_row(place: Path) -> None:
     assert place.is_dir()
     assert len(options) > 25
     assert options - given == {
-        "--address", "--full-size", "--json", "--overwrite", "--task-info",
+        "--address", "--full-size", "--json", "--overwrite", "--task-info", "--wandb",
     }  # fmt: skip

@@ -1,11 +1,23 @@
 """Where a sample is taken, and what is said of the whole by it."""
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from predecode.estimate import Amount, Estimate, Part, choose_looks, estimate
+from predecode.estimate import (
+    LIKELY,
+    Amount,
+    Estimate,
+    Part,
+    choose_looks,
+    draw_pieces,
+    estimate,
+)
+from predecode.piece_costs import PieceLook
 from predecode.planning import Piece
 from predecode.sizing import EpisodeSize, SampleSize
 from tests.support.stored import settings_of
@@ -50,6 +62,46 @@ def test_of_many_cameras_it_is_never_below_four_samples() -> None:
     assert len(choose_looks(pieces(9, 9), settings_of(cameras=cameras))) == 4
 
 
+def drawn(given: list[Piece], num_frames: int, stride: int = 1) -> list[PieceLook]:
+    tasks = {piece.episode_index: piece.episode_index // 10 for piece in given}
+    return draw_pieces(given, tasks, settings_of(stride=stride), num_frames)
+
+
+def test_draws_fall_on_tasks_and_positions_by_their_share() -> None:
+    looks = drawn(pieces(100, 50), 200)
+    assert [look.num_draws for look in looks] == [1] * 40
+    assert Counter(look.piece.episode_index // 10 for look in looks) == dict.fromkeys(range(10), 4)
+    assert Counter(look.piece.start // (256 * 25) for look in looks) == {0: 20, 1: 20}
+    assert looks == drawn(pieces(100, 50)[::-1], 200)
+
+
+def test_a_piece_that_is_long_is_drawn_as_often_as_it_is_long() -> None:
+    long, short = Piece(0, 0, 9000, 9000), Piece(10, 0, 1000, 1000)
+    first, second = drawn([long, short], 100)
+    assert (first.num_draws, second.num_draws) == (18, 2)
+    assert (len(first.frames), len(second.frames)) == (90, 10)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 600), min_size=1, max_size=30),
+    num_frames=st.integers(1, 300),
+    stride=st.integers(1, 9),
+)
+def test_draws_are_of_stored_frames_and_as_many_as_there_can_be(
+    lengths: list[int], num_frames: int, stride: int
+) -> None:
+    given_pieces = [Piece(e, 0, n, len(range(0, n, stride))) for e, n in enumerate(lengths)]
+    total = sum(piece.num_samples for piece in given_pieces)
+    looks = drawn(given_pieces, num_frames, stride)
+    assert sum(look.num_draws for look in looks) == min(total, -(-num_frames // 5))
+    for look in looks:
+        assert look.frames == sorted(set(look.frames))
+        assert all(frame % stride == 0 for frame in look.frames)
+        assert 0 <= look.frames[0] <= look.frames[-1] < look.piece.stop
+        assert len(look.frames) % look.num_draws == 0
+        assert len(look.frames) <= 5 * look.num_draws
+
+
 def test_the_whole_is_the_mean_so_many_times_with_students_error() -> None:
     samples = [SampleSize(images, 2000) for images in (9000, 10_000, 10_000, 11_000)]
     amount = NOTHING._replace(num_samples=1000)
@@ -57,6 +109,8 @@ def test_the_whole_is_the_mean_so_many_times_with_students_error() -> None:
     # Of four values with a deviation of 816.5: 5.84 * 816.5 / 2 on each side.
     assert tuple(found.parts[0]) == ("pictures", 10_000_000, pytest.approx(2_384_000, rel=1e-3))
     assert tuple(found.parts[1]) == ("rows, headers", 2_000_000, 0)
+    likely = estimate(amount, samples, [], is_sized=True, student=LIKELY)
+    assert likely.parts[0].error_bytes == pytest.approx(3.19 * 816.5 / 2 * 1000, rel=1e-3)
     frames_between = estimate(amount, samples, [], is_sized=False)
     assert frames_between.parts[0].error_bytes == pytest.approx(
         math.hypot(2_384_000, 500_000), rel=1e-3
