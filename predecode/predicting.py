@@ -163,6 +163,8 @@ def _measure(
             receipts.append(receipt)
             for fault in receipt.faults:
                 display.note(f"left out of the sample: {fault}")
+            if not (receipt.pieces or receipt.faults):
+                display.note(f"left out of the sample: {job.name}: its process ended or hung")
     if not any(receipt.pieces for receipt in receipts):
         raise UserError(
             f"{plan.root}: no piece of the sample can be decoded, so that nothing can be told. See "

@@ -8,6 +8,7 @@ from predecode.progress import format_bytes
 __all__ = ["prediction_lines"]
 
 _MOST_DISTANCES = 5
+_NAME_COLUMNS = 13
 
 
 def prediction_lines(found: Prediction) -> Iterator[str]:
@@ -24,9 +25,10 @@ def prediction_lines(found: Prediction) -> Iterator[str]:
     yield f"bytes           {_bytes_and_interval(found.total_bytes, found.total_bytes_interval)}"
     parts = sorted(found.parts.items(), key=lambda part: -part[1])
     yield "  of these      " + ", ".join(f"{name} {format_bytes(size)}" for name, size in parts)
+    width = max(_NAME_COLUMNS, *map(len, found.cameras))
     for camera, one in found.cameras.items():
         yield (
-            f"  {camera:<13} {one.codec}, {_bytes_and_interval(one.num_bytes, one.interval)}, "
+            f"  {camera:<{width}} {one.codec}, {_bytes_and_interval(one.num_bytes, one.interval)}, "
             f"{format_bytes(one.bytes_per_image)} an image"
         )
     least, most = found.core_hours_interval
