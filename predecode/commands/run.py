@@ -1,6 +1,6 @@
 """predecode run: a data set into shards."""
 
-from predecode.commands.options import OutputOption, WandbOption, checked_output
+from predecode.commands.options import OutputOption, checked_output
 from predecode.commands.run_options import RunOptions, with_options_of
 from predecode.commands.summary import finish
 
@@ -8,7 +8,7 @@ __all__ = ["run"]
 
 
 @with_options_of(RunOptions, "options")
-def run(out: OutputOption, options: RunOptions, wandb: WandbOption = False) -> None:
+def run(out: OutputOption, options: RunOptions) -> None:
     """Decode a data set into shards; the same command again finishes an interrupted run.
 
     Example: predecode run --src b1k --out shards/
@@ -23,7 +23,7 @@ def run(out: OutputOption, options: RunOptions, wandb: WandbOption = False) -> N
     with place_of(out, options.staging) as place:
         with (
             JobProgress() as shown,
-            Tracker(shown, place.folder, out, is_in_wandb=wandb) as display,
+            Tracker(shown, place.folder, out, is_in_wandb=options.wandb) as display,
         ):
             for why in dict.fromkeys(source.left_out.values()):
                 display.note(f"left out: {why}")

@@ -18,6 +18,7 @@ from predecode.commands.options import (
     RootOption,
     SrcOption,
     StagingOption,
+    WandbOption,
     isolated,
     starter,
 )
@@ -103,6 +104,7 @@ class RunOptions:
         bool, typer.Option("--overwrite", help="Remove what an earlier run left in --out.")
     ] = False
     staging: StagingOption = None
+    wandb: WandbOption = False
 
     def asked(self) -> "Asked":
         """Opens the source, and says what of it is asked for, and how.
