@@ -22,8 +22,8 @@ def decode_plan(data: bytes, *, where: str) -> Plan:
 
     Raises:
         DataError: not JSON, a field missing or of the wrong type, a number that nothing has, a
-            higher major version, a path that leaves the source or the output, or a task of episodes
-            or frames that the plan has not.
+            higher major version, a path that leaves the source or the output, a task of episodes
+            or frames that the plan has not, or frames of one run that it does not select.
     """
     try:
         check_version(msgspec.json.decode(data, type=_Versioned).format.major, where=where)
@@ -37,6 +37,7 @@ def decode_plan(data: bytes, *, where: str) -> Plan:
     if not splits <= set(SPLITS):
         raise DataError(f"{where}: splits {sorted(splits)}, expected those of {', '.join(SPLITS)}")
     _check_inputs(plan, where)
+    _check_run(plan, where)
     _check_tasks(plan, where)
     return plan
 
@@ -77,6 +78,26 @@ def _check_inputs(plan: Plan, where: str) -> None:
         if not wanted <= given:
             raise DataError(
                 f"{where}: episode {episode.episode_index:08d}: files that are not among its inputs"
+            )
+
+
+def _check_run(plan: Plan, where: str) -> None:
+    """Passes when the frames of one run are selected frames, in ``train`` of a plan for a run.
+
+    Raises:
+        DataError: they are not.
+    """
+    for planned in plan.episodes:
+        is_run = planned.run_frames is not msgspec.UNSET
+        has_run = plan.run_scope is not msgspec.UNSET and planned.split == "train"
+        stored = planned.stored_frames(plan.settings.stride)
+        if is_run != has_run or not set(stored) <= set(
+            planned.selected_frames(plan.settings.stride) if is_run else stored
+        ):
+            raise DataError(
+                f"{where}: episode {planned.episode.episode_index:08d}: {len(stored)} frames of "
+                f"one run{'' if is_run else ' not'} named, expected selected frames in train of a "
+                "plan for one run, and nowhere else"
             )
 
 

@@ -76,6 +76,14 @@ def run(
     task_info: Annotated[
         bool, typer.Option("--task-info", help="Keep the column observation.task_info.")
     ] = False,
+    for_run: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(
+            metavar="steps=N global-batch=N seed=N",
+            help="Store only what this training run sees, in the global order. global-batch is the "
+            "batch of all ranks together. A longer run adds what is missing.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the shuffled layout and a share held out.")] = 0,
     name: Annotated[
         str | None, typer.Option(help="First part of shard names. Default: the source's name.")
@@ -96,12 +104,14 @@ def run(
     Example: predecode run --src b1k --out shards/
     """
     from predecode.config import make_settings
+    from predecode.for_run import parse_run
     from predecode.job import run_job
     from predecode.progress import JobProgress
     from predecode.remote_place import place_of
     from predecode.selection import select_episodes
     from predecode.sources.registry import open_source
 
+    asked_run = None if for_run is None else parse_run(for_run)
     out = checked_output(out, staging)
     source = open_source(src, root)
     settings = make_settings(
@@ -135,5 +145,6 @@ def run(
                 display,
                 overwrite=overwrite,
                 work=isolated(hang_limit_s, memory_limit_mb),
+                for_run=asked_run,
             )
         finish(out, place.folder, source, outcome, max_failures)

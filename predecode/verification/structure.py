@@ -12,7 +12,7 @@ from predecode.errors import DataError
 from predecode.manifest import Finished, build_manifest, write_split_index
 from predecode.pipeline import frames_of
 from predecode.places import Place, at
-from predecode.planning import Plan, plan_digest
+from predecode.planning import Piece, Plan, plan_digest
 from predecode.progress import Display
 from predecode.verification.report import Finding
 from train_shards.index import Index
@@ -82,13 +82,13 @@ def _check_plan(plan: Plan) -> Iterator[Finding]:
     digest = plan_digest(plan)
     if digest != plan.digest:
         yield _finding("plan", where, f"digest {plan.digest}", digest)
-    dealt: dict[int, list[int]] = {p.episode.episode_index: [] for p in plan.episodes}
+    pieces: dict[int, list[Piece]] = {}
     for shard in plan.shards:
         for piece in shard.pieces:
-            frames = frames_of([piece], plan.settings)
-            dealt.setdefault(piece.episode_index, []).extend(frames)
+            pieces.setdefault(piece.episode_index, []).append(piece)
     for planned in plan.episodes:
-        frames = sorted(dealt[planned.episode.episode_index])
+        own = pieces.get(planned.episode.episode_index, [])
+        frames = sorted(frames_of(own, planned, plan.settings))
         if frames != list(planned.stored_frames(plan.settings.stride)):
             yield _finding(
                 "coverage",

@@ -21,9 +21,9 @@ PREDECODE = [
     "verification.page", "verification.wording", "verification.charts", "verification.report",
     "online", "canary", "open_episodes", "reproduce", "job", "remote_place", "places", "free_space",
     "estimate", "standing_output", "dropping", "cutting", "replanning", "metadata_copies", "output",
-    "stored_plan", "manifest", "dropped", "isolation", "task_process", "tasks", "sizing",
-    "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "labels", "source_check",
-    "frame_times",
+    "for_run", "stored_plan", "manifest", "dropped", "isolation", "task_process", "tasks", "sizing",
+    "lowdim_task", "pipeline", "receipts", "encoded_samples", "planning", "frame_lists", "labels",
+    "source_check", "frame_times",
     "config", "selection",
     "sources.registry", "sources.b1k", "sources.b1k_2026", "sources.lerobot",
     "sources.lerobot_features", "sources.camera_names", "sources.lerobot_v3",
@@ -51,11 +51,11 @@ TRAIN_SHARDS = [
     "launch", "feeding", "feed_canary", "feed_line", "run_folder", "replace", "lerobot",
     "train", "batches", "train_config", "train_log", "checkpoint", "policy", "ranks",
     "norm_stats", "norm_stats_file", "quantiles",
-    "canary", "stream", "storage_order", "sampling", "weighted_order", "order",
+    "canary", "stream", "storage_order", "sampling", "weighted_order",
     "joined", "dataset", "items", "images", "instances", "episode_names", "metadata_files",
-    "prompts", "phrases", "reader", "selection", "windows", "lowdim", "index", "ledger", "manifest",
-    "remote_folder", "remote_storage", "node_cache", "storage", "codec", "npy", "depth",
-    "permutation", "format", "b1k_state", "bounds", "errors",
+    "prompts", "phrases", "reader", "run_rows", "selection", "windows", "lowdim", "index", "ledger",
+    "manifest", "remote_folder", "remote_storage", "node_cache", "storage", "codec", "npy", "depth",
+    "run_scope", "order", "permutation", "format", "b1k_state", "bounds", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]

@@ -21,6 +21,7 @@ class Served(torch.utils.data.Dataset[int]):
     """Stands for a class that the import hook supplies."""
 
     digest = "0123456789abcdef"
+    run_scope = None
 
     def __init__(self, sampling_order: Any = None) -> None:
         self.sampling_order = sampling_order
