@@ -62,6 +62,11 @@ class Universe(NamedTuple):
         return selected_frames(*self.ranges[episode_index], self.stride)
 
     @property
+    def num_samples(self) -> int:
+        """Selected frames of all episodes."""
+        return sum(len(self.frames(episode)) for episode in self.ranges)
+
+    @property
     def digest(self) -> str:
         """xxh3-128 of each episode's id, first selected frame and number of them."""
         text = "".join(f"{e}:{(f := self.frames(e)).start}:{len(f)};" for e in self.ranges)
@@ -118,7 +123,7 @@ def scope_frames(universe: Universe, asked: AskedRun | RunScope) -> dict[int, li
     Cost: that of ``run_samples``.
     """
     counts = [len(universe.frames(episode)) for episode in universe.ranges]
-    samples = run_samples(sum(counts), asked.steps, asked.global_batch, asked.seed)
+    samples = run_samples(universe.num_samples, asked.steps, asked.global_batch, asked.seed)
     stops = np.cumsum(counts)
     places = np.searchsorted(samples, stops)  # of each episode's end among the run's samples
     frames = {}
@@ -130,7 +135,7 @@ def scope_frames(universe: Universe, asked: AskedRun | RunScope) -> dict[int, li
     return frames
 
 
-def first_part(universe: Universe, asked: AskedRun) -> RunPart:
+def first_part(universe: Universe, asked: AskedRun | RunScope) -> RunPart:
     """Returns what the first generation stores: all that the run sees.
 
     Raises:
@@ -259,7 +264,7 @@ def _scope(
         steps=asked.steps,
         global_batch=asked.global_batch,
         seed=asked.seed,
-        num_samples=sum(len(universe.frames(episode)) for episode in universe.ranges),
+        num_samples=universe.num_samples,
         universe=universe.digest,
         num_stored=sum(map(len, frames.values())),
     )

@@ -283,7 +283,9 @@ class Index:
         self._members = struct.Struct(f"<{2 * num_members}I")
         # A digest proves that nothing fell over, not that the writer meant well.
         places = (self._samples_offset, self._storage_offset, self._blocks_offset)
-        dtype = RUN_EPISODE_DTYPE if major == RUN_MAJOR else EPISODE_DTYPE
+        self.is_run = major == RUN_MAJOR
+        """Whether the rows are one run's samples."""
+        dtype = RUN_EPISODE_DTYPE if self.is_run else EPISODE_DTYPE
         layout = _layout(num_episodes, self.num_samples, num_members, dtype)
         is_placed = (episodes_offset, *places) == (_HEADER_BYTES, *layout[:3])
         if not is_placed or self.num_stored > self.num_samples:

@@ -147,7 +147,13 @@ class ShardReader:
 
     def _open_run(self, out: str | Path, selection: Selection) -> RunRows | None:
         scope = self.manifest.run_scope
-        if scope is msgspec.UNSET or self._split != "train":
+        is_run = scope is not msgspec.UNSET and self._split == "train"
+        if wrong := [i for i in self._indexes if i.is_run != is_run]:
+            raise DataError(
+                f"{wrong[0].path}: an index of {'all' if is_run else 'one run'}'s samples, the "
+                "manifest says otherwise."
+            )
+        if scope is msgspec.UNSET or not is_run:
             return None
         universe = self._indexes[0].episodes
         if selection != EVERYTHING:

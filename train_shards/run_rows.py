@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from train_shards.errors import DataError, UserError
-from train_shards.index import LIVE, NOT_STORED, RUN_EPISODE_DTYPE, Index
+from train_shards.index import LIVE, NOT_STORED, Index
 from train_shards.run_scope import RunScope
 from train_shards.selection import Span
 
@@ -37,13 +37,11 @@ class RunRows:
             where: the output, for messages.
 
         Raises:
-            DataError: the indexes are not of this run.
+            DataError: the indexes are of another universe.
 
         Cost: proportional to the episodes.
         """
         self.scope, self._indexes, self._stride, self._where = scope, indexes, stride, where
-        if any(index.episodes.dtype != RUN_EPISODE_DTYPE for index in indexes):
-            raise DataError(f"{where}: an index that is not of one run's samples: it is damaged.")
         self._universe = indexes[0].episodes
         counts = self._universe["num_samples"].astype(np.int64)
         self._stops = counts.cumsum()

@@ -82,7 +82,7 @@ def verify_samples(job: SamplesJob, report: Callable[[int], None]) -> SamplesVer
             batch = pairs[start : start + _BATCH]
             try:
                 both = _items(shards, online, batch)
-            except DataError as error:
+            except (DataError, UserError) as error:  # or of a frame that its run never sees
                 verdict.findings.append(_finding(job, "", "items of shards and source", error))
                 continue
             for stored, fresh in both:

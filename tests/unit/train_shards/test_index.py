@@ -289,9 +289,9 @@ def test_a_foreign_file_is_refused(small: Path) -> None:
 
 def test_a_higher_major_version_is_refused(small: Path) -> None:
     data = bytearray(small.read_bytes())
-    data[8:10] = struct.pack("<H", 2)
+    data[8:10] = struct.pack("<H", 3)
     small.write_bytes(data)
-    with pytest.raises(DataError, match="train.idx: format version 2, this reader knows up to 1"):
+    with pytest.raises(DataError, match="train.idx: format version 3, this reader knows up to 2"):
         Index(small, NUM_MEMBERS)
 
 
