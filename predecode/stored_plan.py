@@ -87,17 +87,17 @@ def _check_run(plan: Plan, where: str) -> None:
     Raises:
         DataError: they are not.
     """
+    stride = plan.settings.stride
     for planned in plan.episodes:
         is_run = planned.run_frames is not msgspec.UNSET
-        has_run = plan.run_scope is not msgspec.UNSET and planned.split == "train"
-        stored = planned.stored_frames(plan.settings.stride)
-        if is_run != has_run or not set(stored) <= set(
-            planned.selected_frames(plan.settings.stride) if is_run else stored
+        selected = planned.selected_frames(stride)
+        is_right = is_run == (bool(plan.run_scope) and planned.split == "train")
+        if not is_right or (
+            is_run and any(f not in selected for f in planned.stored_frames(stride))
         ):
             raise DataError(
-                f"{where}: episode {planned.episode.episode_index:08d}: {len(stored)} frames of "
-                f"one run{'' if is_run else ' not'} named, expected selected frames in train of a "
-                "plan for one run, and nowhere else"
+                f"{where}: episode {planned.episode.episode_index:08d}: frames of one run: "
+                "expected selected ones, in train of a plan for one run, and nowhere else"
             )
 
 

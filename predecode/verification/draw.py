@@ -81,7 +81,12 @@ def around(keyframe: int, stored: Sequence[int]) -> list[int]:
     >>> around(250, range(249, 300)), around(250, range(251)), around(250, range(400, 500))
     ([249, 250, 251], [247, 248, 249, 250], [])
     """
-    first = bisect_left(stored, keyframe)
+    # Position of the first stored frame from the keyframe on, of a range also beyond its ends.
+    first = (
+        -((stored.start - keyframe) // stored.step)
+        if isinstance(stored, range)
+        else bisect_left(stored, keyframe)
+    )
     return list(stored[max(first - BEFORE, 0) : max(first + AFTER, 0)])
 
 

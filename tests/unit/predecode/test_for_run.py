@@ -187,9 +187,9 @@ def test_a_stored_plan_of_other_frames_is_refused() -> None:
         altered(plan, split="val"),
     ):
         bad = msgspec.structs.replace(plan, episodes=[first, *plan.episodes[1:]])
-        with pytest.raises(DataError, match="p: episode 00000000: .* frames of one run"):
+        with pytest.raises(DataError, match="p: episode 00000000: frames of one run"):
             decode_plan(encode_json(bad), where="p")
-    with pytest.raises(DataError, match="p: episode 00000000: .* frames of one run"):
+    with pytest.raises(DataError, match="p: episode 00000000: frames of one run"):
         decode_plan(encode_json(msgspec.structs.replace(plan, run_scope=msgspec.UNSET)), where="p")
     text = encode_json(plan).replace(b'"global_batch": 8', b'"global_batch": 9999')
     with pytest.raises(DataError, match="9999 in a step"):

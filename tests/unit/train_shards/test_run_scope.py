@@ -98,6 +98,9 @@ def test_a_resumed_run_counts_from_where_it_stands() -> None:
     check_run(scope, sampler, 1, where="out")
     with pytest.raises(UserError, match=r"first 60 of epoch 0\. This run takes 80: 2 steps of 20 "):
         check_run(scope, sampler, 2, where="out")
+    one_more = ResumableSampler(100, rank=0, world_size=1, seed=3, batch_size=61)
+    with pytest.raises(UserError, match=r"first 60 of epoch 0\. This run takes 61: 1 steps of 61 "):
+        check_run(scope, one_more, 1, where="out")
     sampler.set_epoch(1)
     with pytest.raises(UserError, match="first 0 of epoch 1. This run takes 20: a step of 20"):
         check_run(scope, sampler, None, where="out")
