@@ -1,4 +1,4 @@
-"""Sorted frames as a short text, for plans: about 1.4 characters a frame that 127 others precede.
+"""Sorted frames as a short text, for plans: 1.4 characters a frame where gaps are below 128.
 
 Of each frame its distance from the one before (of the first, from 0), as LEB128 (7 bits a byte, the
 lowest first, the top bit set in all but the last), in base64.
