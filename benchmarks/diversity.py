@@ -56,6 +56,7 @@ class Stored:
     def __init__(self, plan: Plan) -> None:
         """Makes nothing yet."""
         self._settings = plan.settings
+        self._planned = {p.episode.episode_index: p for p in plan.episodes}
         self._task_of = {p.episode.episode_index: p.episode.task_index for p in plan.episodes}
         self._shards = [shard for shard in plan.shards if shard.split == "train"]
         self.starts = np.cumsum([0, *(shard.num_samples for shard in self._shards)])
@@ -77,7 +78,7 @@ class Stored:
         ids = [
             (piece.episode_index, frame)
             for piece in self._shards[shard].pieces
-            for frame in frames_of([piece], self._settings)
+            for frame in frames_of([piece], self._planned[piece.episode_index], self._settings)
         ]
         rows = [
             (episode, frame, self._task_of[episode])
@@ -190,9 +191,9 @@ def in_source_order(plan: Plan) -> tuple[Samples, int]:
     stride = plan.settings.stride
     own = sorted(p.episode.episode_index for p in plan.episodes if p.split == "train")
     by_id = {p.episode.episode_index: p for p in plan.episodes}
-    starts = np.cumsum([0, *(len(by_id[number].stored_frames(stride)) for number in own)])
+    starts = np.cumsum([0, *(len(by_id[number].selected_frames(stride)) for number in own)])
     ids = np.array([(number, by_id[number].episode.task_index) for number in own])
-    first = np.array([by_id[number].stored_frames(stride).start for number in own])
+    first = np.array([by_id[number].selected_frames(stride).start for number in own])
 
     def samples(positions: NDArray[np.integer]) -> NDArray[np.int64]:
         place = np.searchsorted(starts, positions, side="right") - 1

@@ -5,10 +5,11 @@ Seconds are of the processor of the machine that measured.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from predecode.estimate import mean_and_error
+from predecode.for_run import Decoding
 from predecode.piece_costs import MeasureReceipt, PieceCost
 from predecode.planning import Plan
 from predecode.tasks import CHECK_BATCH
@@ -28,10 +29,12 @@ class Load(NamedTuple):
     num_tables: int
     num_episodes: int
     stride: int
+    decoded_per_sample: float | None = None
+    """Where it was counted: for one training run. None: by the stride."""
 
     @classmethod
-    def of(cls, plan: Plan) -> "Load":
-        """Returns the load of a plan."""
+    def of(cls, plan: Plan, decoding: Decoding | None = None) -> "Load":
+        """Returns the load of a plan; ``decoding`` is what was counted for one training run."""
         return cls(
             num_samples=sum(shard.num_samples for shard in plan.shards),
             num_visits=sum(
@@ -42,7 +45,16 @@ class Load(NamedTuple):
             num_tables=len(plan.tables),
             num_episodes=len(plan.episodes),
             stride=plan.settings.stride,
+            decoded_per_sample=None
+            if decoding is None
+            else decoding.decoded_frames / max(decoding.stored_frames, 1),
         )
+
+    def decoded(self, gop: float) -> float:
+        """Returns how many pictures are decoded for a stored one, of videos with such GOPs."""
+        if self.decoded_per_sample is not None:
+            return self.decoded_per_sample
+        return decoded_per_sample(self.stride, gop)
 
 
 class Stage(NamedTuple):
@@ -113,7 +125,7 @@ def core_time(
     per_check = _mean([table.check_s for table in tables])
     start_s = _mean([receipt.start_s for receipt in receipts if receipt.pieces])
     num_checks = math.ceil(load.num_episodes / CHECK_BATCH)
-    decode, resize, encode, write = _samples(pieces, load.stride, choice)
+    decode, resize, encode, write = _samples(pieces, load.decoded, choice)
     each = [sum(values) for values in zip(decode, resize, encode, write, strict=True)]
     stages = (
         Stage("decode", load.num_samples * _mean(decode)),
@@ -141,7 +153,7 @@ def read_time(receipts: Sequence[MeasureReceipt], stride: int) -> ReadTime:
         decode_s, gop = _mean(decode), _mean([piece.cameras[camera].gop for piece in pieces])
         in_order += decoded_per_sample(stride, gop) * decode_s + convert_s
         at_random += (gop + 1) / 2 * decode_s + convert_s
-    resize_s = _mean(_samples(pieces, stride, None)[1])
+    resize_s = _mean(_samples(pieces, lambda gop: decoded_per_sample(stride, gop), None)[1])
     stored = [sum(c.read_s for c in p.cameras.values()) / p.num_frames for p in pieces]
     return ReadTime(
         shard_s=_mean(stored), in_order_s=in_order + resize_s, at_random_s=at_random + resize_s
@@ -149,7 +161,7 @@ def read_time(receipts: Sequence[MeasureReceipt], stride: int) -> ReadTime:
 
 
 def _samples(
-    pieces: Sequence[PieceCost], stride: int, choice: int | None
+    pieces: Sequence[PieceCost], decoded: Callable[[float], float], choice: int | None
 ) -> tuple[list[float], list[float], list[float], list[float]]:
     """Seconds of a sample to decode, resize, encode and write, in each piece that was drawn."""
     decode: list[float] = []
@@ -157,7 +169,7 @@ def _samples(
     for number, piece in enumerate(pieces):
         decode.append(
             sum(
-                decoded_per_sample(stride, piece.cameras[camera].gop) * each[number] + convert_s
+                decoded(piece.cameras[camera].gop) * each[number] + convert_s
                 for camera, (each, convert_s) in by_camera.items()
             )
         )

@@ -73,8 +73,8 @@ def drop_episodes(
         rewrite: also remove what masked episodes have in files.
 
     Raises:
-        UserError: not a finished output, no such episode, nothing dropped, or nothing would be
-            left.
+        UserError: not a finished output, no such episode, nothing dropped, nothing would be left,
+            or ``rewrite`` of an output that holds one run's samples.
         DataError: plans, receipts or shards are damaged.
         InfraError: the disk refuses; what is done stays, the same call goes on.
     """
@@ -82,6 +82,12 @@ def drop_episodes(
     with disk_errors_of(str(out)), OutputLock(out):
         shutil.rmtree(out / TEMPORARY_FOLDER, ignore_errors=True)
         old, plans, before = load_manifest(out), load_plans(out), load_dropped(out)
+        if rewrite and (scope := plans[-1].run_scope):
+            raise UserError(
+                f"{out}: holds the samples of one run, {scope}, whose order its first plan keeps: "
+                "no --rewrite. Without it episodes are masked, and the next samples in the order "
+                "stand in; to be rid of their bytes, store the run of the others anew."
+            )
         _refuse_unfinished(out, plans)
         dropped = _with(out, before, plans, wanted)
         finished = [

@@ -173,7 +173,8 @@ def _index_bytes(plan: Plan) -> int:
     total = 0
     for split in SPLITS:
         mine = [len(p.stored_frames(stride)) for p in plan.episodes if p.split == split]
-        total += index_bytes(len(mine), sum(mine), num_members) if mine else 0
+        is_run = bool(plan.run_scope) and split == "train"
+        total += index_bytes(len(mine), sum(mine), num_members, is_run=is_run) if mine else 0
     return total
 
 

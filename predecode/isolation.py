@@ -151,7 +151,8 @@ def _place(part: Job, episode: Episode, num_done: int) -> tuple[str | None, str,
     if isinstance(part, LowdimJob):
         path = episode.table.path if episode.table else ""
         return None, path, "a table that can be read", "while it is read"
-    frames, cameras = frames_of(part.task.pieces, part.settings), part.settings.camera_names
+    cameras = part.settings.camera_names
+    frames = frames_of(part.task.pieces, part.episodes[0], part.settings)
     position, num_of_camera = divmod(min(num_done, len(frames) * len(cameras) - 1), len(frames))
     camera = cameras[position]
     at = f"after frame {frames[num_of_camera - 1]}" if num_of_camera else "before the first picture"

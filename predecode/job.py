@@ -1,7 +1,7 @@
 """The job: plan what is new, run what has no receipt, publish. The same command resumes it."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +11,19 @@ import msgspec
 from predecode.cluster import Cluster
 from predecode.dropped import Dropped, load_dropped
 from predecode.errors import EpisodeFault, UserError
+from predecode.for_run import (
+    AskedRun,
+    Decoding,
+    Universe,
+    decoding_of,
+    extended,
+    first_part,
+    missing_part,
+    run_note,
+)
 from predecode.free_space import Unwritten, check_free_space
 from predecode.labels import labelled_frames, unlabelled_note
-from predecode.manifest import faults_of, is_published, publish
+from predecode.manifest import Finished, faults_of, is_published, publish
 from predecode.metadata_copies import without_episodes
 from predecode.output import (
     Job,
@@ -26,7 +36,7 @@ from predecode.output import (
 )
 from predecode.pipeline import ShardJob
 from predecode.places import LocalPlace, Place, at
-from predecode.planning import Plan, PlannedEpisode, make_plan
+from predecode.planning import Plan, PlannedEpisode, RunPart, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display, Ended
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
@@ -37,6 +47,7 @@ from predecode.sources.instances import id_list_path, read_instances
 from predecode.standing_output import (
     known_episodes,
     listed_ids,
+    refuse_other_run,
     refuse_other_settings,
     refuse_shrinking,
 )
@@ -45,9 +56,20 @@ from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, plan_path
 from train_shards.instances import instances_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
+from train_shards.run_scope import RunScope
 from train_shards.storage import write_atomic
 
-__all__ = ["Outcome", "StartCluster", "check_episodes", "retry_job", "run_job", "to_plan"]
+__all__ = [
+    "New",
+    "Outcome",
+    "RunSeen",
+    "StartCluster",
+    "check_episodes",
+    "retry_job",
+    "run_job",
+    "run_part",
+    "to_plan",
+]
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
 
@@ -64,12 +86,29 @@ class Outcome(NamedTuple):
     """Those whose metadata this call copied for the first time: of the generations it published."""
 
 
-class _New(NamedTuple):
+class RunSeen(NamedTuple):
+    """What one generation stores of a training run."""
+
+    part: RunPart
+    decoding: Decoding
+    note: str
+    """What that saves, in words."""
+
+
+class New(NamedTuple):
     """What is to be planned."""
 
     episodes: Sequence[Episode]
     labelled: dict[int, tuple[int, int]]
     """``episode_index`` -> the frames ``[start, stop)`` that are asked for; empty for all."""
+    run: AskedRun | RunPart | None = None
+    """The training run whose samples alone are wanted: of an output's first plan as asked for, of a
+    later one what is missing of it."""
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is something to plan; a longer run may see nothing new."""
+        return bool(self.episodes) or isinstance(self.run, RunPart)
 
 
 def run_job(
@@ -82,13 +121,16 @@ def run_job(
     *,
     overwrite: bool,
     work: Work = run_task,
+    for_run: AskedRun | None = None,
 ) -> Outcome:
     """Makes ``out`` hold the selected episodes; does only what is not done yet.
 
-    ``work`` does one job: where it is called, or in a process of its own.
+    ``work`` does one job: where it is called, or in a process of its own. With ``for_run`` only the
+    samples of that training run are stored in ``train``.
 
     Raises:
-        UserError: the output has other settings or more episodes than selected, or is locked.
+        UserError: the output has other settings or more episodes than selected, holds another run's
+            samples, or is locked.
         InfraError: a disk, node or the source failed; what is finished stays.
     """
     place = at(out)
@@ -108,7 +150,17 @@ def run_job(
             place.refuse_strangers()
         known = known_episodes(plans) | dropped
         unknown = [episode for episode in selected if episode.episode_index not in known]
-        new = to_plan(source, settings, unknown, display, is_first=not plans)
+        if plans and (for_run is not None or plans[0].run_scope):
+            scope = plans[-1].run_scope
+            refuse_other_run(place.name, plans, for_run, unknown)
+            new = New([], {})
+            if for_run is not None and scope and extended(scope, for_run, where=place.name):
+                # What is at fault must be known first: an extension leaves it alone.
+                _complete(place, source, settings, plans, new, start_cluster, work, display)
+                new = _extension(place, source, plans, for_run)
+        else:
+            new = to_plan(source, settings, unknown, display, is_first=not plans)
+            new = new._replace(run=for_run)
         return _complete(place, source, settings, plans, new, start_cluster, work, display)
 
 
@@ -156,7 +208,10 @@ def retry_job(
         chosen = faulty if wanted is None else wanted
         episodes = [e for e in source.episodes if e.episode_index in chosen]
         settings = plans[0].settings
-        new = to_plan(source, settings, episodes, display, is_first=False)
+        if scope := plans[-1].run_scope:
+            new = _repair(place.name, finished, plans, scope, episodes)
+        else:
+            new = to_plan(source, settings, episodes, display, is_first=False)
         return _complete(place, source, settings, plans, new, start_cluster, work, display, backend)
 
 
@@ -167,7 +222,7 @@ def to_plan(
     display: Display,
     *,
     is_first: bool,
-) -> _New:
+) -> New:
     """Returns all of ``episodes``, or those with a labelled frame, and which frames these are.
 
     What is planned already is not looked at again, so that annotations may change.
@@ -176,7 +231,7 @@ def to_plan(
         UserError: it is to be the first plan, and has no episode.
     """
     if not settings.annotated_only:
-        return _New(episodes, {})
+        return New(episodes, {})
     labelled = labelled_frames(annotated_source(source), episodes, settings.stride)
     note = unlabelled_note(episodes, labelled)
     if is_first and not labelled:
@@ -186,7 +241,43 @@ def to_plan(
         )
     if note:
         display.note(note)
-    return _New([e for e in episodes if e.episode_index in labelled], labelled)
+    return New([e for e in episodes if e.episode_index in labelled], labelled)
+
+
+def _extension(place: Place, source: Source, plans: list[Plan], asked: AskedRun) -> New:
+    """What a longer run sees beyond what is stored, but for episodes at fault or dropped."""
+    finished = finished_generations(place.folder, plans, size_of=place.size_of)
+    gone = {*faults_of(finished), *load_dropped(place.folder).ids}
+    part = missing_part(finished, asked, without=gone)
+    return _of_run([e for e in source.episodes if e.episode_index in part.frames], plans, part)
+
+
+def _repair(
+    name: str,
+    finished: Sequence[Finished],
+    plans: list[Plan],
+    scope: RunScope,
+    episodes: Sequence[Episode],
+) -> New:
+    """All that the run sees of episodes at fault.
+
+    Raises:
+        UserError: one was refused before the run was planned, so that it is no part of it.
+    """
+    ids = {e.episode_index for e in episodes}
+    if strangers := sorted(ids - {p.episode.episode_index for p in plans[0].episodes}):
+        raise UserError(
+            f"{name}: episodes {listed_ids(strangers)} were at fault before the run {scope} was "
+            f"planned and are no part of it; among {scope.num_samples} samples and theirs it would "
+            "see others. Name the others with --episodes, or store the run in a new output."
+        )
+    return _of_run(episodes, plans, missing_part(finished, scope, only=ids))
+
+
+def _of_run(episodes: Sequence[Episode], plans: list[Plan], part: RunPart) -> New:
+    """Episodes with the frames that were asked for of them at first; labels may have changed."""
+    asked = {p.episode.episode_index: p.asked for p in plans[0].episodes}
+    return New(episodes, {e.episode_index: asked[e.episode_index] for e in episodes}, part)
 
 
 def _complete(
@@ -194,7 +285,7 @@ def _complete(
     source: Source,
     settings: Settings,
     plans: list[Plan],
-    new: _New,
+    new: New,
     start_cluster: StartCluster,
     work: Work,
     display: Display,
@@ -212,16 +303,17 @@ def _complete(
         if receipt_of(out, job, size_of=size_of) is None
     ]
     dropped = load_dropped(out)
-    if old is not None and is_published(old, plans, dropped) and not to_do and not new.episodes:
+    if old is not None and is_published(old, plans, dropped) and not to_do and not new.is_any:
         return Outcome(old, faults_of(finished_generations(out, plans, size_of=size_of)), 0)
     num_new_images = 0
-    if to_do or new.episodes:
+    if to_do or new.is_any:
         with start_cluster() as cluster:
             added: Plan | None = None
-            if new.episodes:
+            if new.is_any:
                 plan = _plan(out, source, settings, new, cluster, work, display, backend)
                 # A retry that fails again adds nothing; a first fault must be remembered.
-                if plan.episodes or not known_episodes([plan]) <= known_episodes(plans):
+                is_known = known_episodes([plan]) <= known_episodes(plans)
+                if plan.episodes or not is_known or plan.run_scope != plans[-1].run_scope:
                     added = plan
                     plans = [*plans, plan]
                     to_do += jobs_of(out, plan)
@@ -258,7 +350,7 @@ def _plan(
     out: Path,
     source: Source,
     settings: Settings,
-    new: _New,
+    new: New,
     cluster: Cluster,
     work: Work,
     display: Display,
@@ -267,6 +359,10 @@ def _plan(
     """Checks the source of the new episodes and plans those that pass."""
     checked, failed = check_episodes(source, settings, new.episodes, cluster, work, display)
     free = free_numbers(load_all_plans(out), load_dropped(out).used)
+    val = held_out(source.episodes, settings.val_episodes, settings.seed)
+    seen = run_part(new, checked, val, settings)
+    if seen is not None:
+        display.note(seen.note)
     return make_plan(
         generation=free.generation,
         settings=settings,
@@ -276,10 +372,11 @@ def _plan(
         backend=backend,
         checked=checked,
         failed=failed,
-        held_out=held_out(source.episodes, settings.val_episodes, settings.seed),
+        held_out=val,
         first_shards=free.shards,
         first_table=free.table,
         labelled=new.labelled,
+        run=seen and seen.part,
     )
 
 
@@ -314,6 +411,43 @@ def check_episodes(
             failed.append((by_id[fault.episode_index], fault))
             display.note(f"quarantined: {fault}")
     return checked, failed
+
+
+def run_part(
+    new: New,
+    checked: Sequence[CheckedEpisode],
+    held_out: Collection[int],
+    settings: Settings,
+) -> RunSeen | None:
+    """Returns what the run that is asked for, if any, sees.
+
+    Args:
+        new: what is to be planned.
+        checked: episodes that passed the source check.
+        held_out: ``episode_index`` of those that no run sees.
+        settings: of the output.
+
+    Raises:
+        UserError: a step of the run takes more samples than there are, or an episode has other
+            frames than when the run was planned.
+    """
+    if new.run is None:
+        return None
+    checked = [c for c in checked if c.episode.episode_index not in held_out]
+    checked.sort(key=lambda c: c.episode.episode_index)
+    num_frames = {c.episode.episode_index: c.num_frames for c in checked}
+    part = new.run
+    if isinstance(part, AskedRun):
+        ranges = {e: new.labelled.get(e, (0, frames)) for e, frames in num_frames.items()}
+        part = first_part(Universe(ranges, settings.stride), part)
+    elif longer := [e for e, frames in num_frames.items() if new.labelled[e][1] > frames]:
+        raise UserError(
+            f"episode {longer[0]:08d}: {num_frames[longer[0]]} frames, "
+            f"{new.labelled[longer[0]][1]} when the run was planned: it would see other samples. "
+            "Store it in a new output."
+        )
+    decoding = decoding_of({c.episode.episode_index: c.keyframes for c in checked}, part.frames)
+    return RunSeen(part, decoding, run_note(part.scope, decoding, sum(num_frames.values())))
 
 
 def _run_tasks(

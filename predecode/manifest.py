@@ -21,7 +21,13 @@ from predecode.progress_lines import ProgressLine, figures_text, read_lines, tot
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.sources.episode import Episode
 from train_shards.format import MANIFEST_PATH, SPLITS, index_path, plan_path
-from train_shards.index import EPISODE_DTYPE, LIVE, NOT_STORED, write_index
+from train_shards.index import (
+    EPISODE_DTYPE,
+    LIVE,
+    NOT_STORED,
+    RUN_EPISODE_DTYPE,
+    write_index,
+)
 from train_shards.ledger import check_extents, decode_ledger
 from train_shards.manifest import (
     DroppedEpisode,
@@ -185,7 +191,7 @@ def build_manifest(
     generations = [
         _generation(item, entries) for item, entries in zip(finished, indexes, strict=True)
     ]
-    settings = finished[-1].plan.settings
+    settings, run = finished[-1].plan.settings, finished[-1].plan.run_scope
     num_samples = sum(i.num_live for g in generations for i in g.indexes.values())
     shards = [shard for g in generations for shard in g.shards]
     planned = {p.episode.episode_index: p for item in finished for p in item.plan.episodes}
@@ -194,7 +200,7 @@ def build_manifest(
     rates = {episode.fps for episode in episodes.values()}
     return Manifest(
         # An older output stays what it is until it grows or something of it is dropped.
-        format=FormatVersion() if dropped else finished[-1].plan.format,
+        format=FormatVersion() if dropped and run is msgspec.UNSET else finished[-1].plan.format,
         written_by=f"predecode {version('predecode')}",
         settings=settings,
         complete=not faults,
@@ -213,6 +219,7 @@ def build_manifest(
         generations=generations,
         missing=[_missing(episodes[e], planned.get(e)) for e in faults],
         dropped=list(dropped),
+        run_scope=run,
     )
 
 
@@ -304,11 +311,10 @@ def write_split_index(file: BinaryIO, item: Finished, split: str, read: Read) ->
                 check_extents(rows, shard.num_bytes, where=shard.ledger)
                 yield number, rows
 
-    stride = plan.settings.stride
-    first_of = {p.episode.episode_index: p.stored_frames(stride).start for p in plan.episodes}
+    planned = {p.episode.episode_index: p for p in plan.episodes}
 
     def ranks_of(episode_index: int, frames: NDArray[np.uint32]) -> NDArray[np.int64]:
-        return (frames.astype(np.int64) - first_of[episode_index]) // stride
+        return _ranks(planned[episode_index].stored_frames(plan.settings.stride), frames)
 
     header_xxh3 = write_index(file, episodes, num_members, ledgers(), ranks_of)
     live = (episodes["flags"] & LIVE) != 0
@@ -321,6 +327,15 @@ def write_split_index(file: BinaryIO, item: Finished, split: str, read: Read) ->
     )
 
 
+def _ranks(stored: Sequence[int], frames: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Positions of frames among those that are stored; -1 of one that is not among a run's."""
+    if isinstance(stored, range):
+        return (frames.astype(np.int64) - stored.start) // stored.step
+    known = np.array([*stored, -1], np.int64)
+    ranks = np.searchsorted(known[:-1], frames)
+    return np.where(known[ranks] == frames, ranks, -1)
+
+
 def _episode_rows(
     plan: Plan, split: str, lowdim: list[LowdimEntry], *, masked: set[int]
 ) -> NDArray[np.void]:
@@ -330,15 +345,19 @@ def _episode_rows(
         for batch, episode_index in enumerate(entry.episodes)
     }
     mine = [p for p in plan.episodes if p.split == split]
-    rows = np.zeros(len(mine), EPISODE_DTYPE)
+    is_run = plan.run_scope is not msgspec.UNSET and split == "train"
+    rows = np.zeros(len(mine), RUN_EPISODE_DTYPE if is_run else EPISODE_DTYPE)
     row_start = 0
     for row, planned in zip(rows, mine, strict=True):
         episode = planned.episode
         row["episode_index"] = episode.episode_index
         row["task_index"] = episode.task_index
         row["row_start"] = row_start
-        stored = planned.stored_frames(plan.settings.stride)
-        row["num_rows"], row["first_frame"] = len(stored), stored.start
+        selected = planned.selected_frames(plan.settings.stride)
+        row["num_rows"] = len(planned.stored_frames(plan.settings.stride))
+        row["first_frame"] = selected.start
+        if is_run:
+            row["num_samples"] = len(selected)
         row["num_frames"] = planned.num_frames
         row["flags"] = 0 if episode.episode_index in masked else LIVE
         row["lowdim_table"], row["lowdim_batch"] = batches.get(
@@ -358,12 +377,15 @@ def _card(manifest: Manifest, made: ProgressLine | None) -> str:
     files = "\n".join(f"  - split: {s}\n    path: data/{s}/*.tar" for s in splits)
     settings, totals = manifest.settings, manifest.totals
     stored = {e for g in manifest.generations for table in g.lowdim for e in table.episodes}
+    scope = manifest.run_scope
+    of_run = f", in train those of one run alone ({scope})" if scope else ""
     masked = sorted(stored & {episode.episode_index for episode in manifest.dropped})
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}\n---\n"
         f"# {settings.name}\n\n"
         f"{totals.num_samples:,} samples of {totals.num_episodes:,} episodes"
-        f"{', labelled frames only' if settings.annotated_only else ''}, cameras "
+        f"{', labelled frames only' if settings.annotated_only else ''}"
+        f"{of_run}, cameras "
         f"{', '.join(settings.camera_names)}, {settings.size} pixels, {settings.codec}"
         f"{'' if settings.quality is None else f' quality {settings.quality}'}, in WebDataset "
         f"shards made by {manifest.written_by} from {settings.source}.\n\n"

@@ -7,6 +7,7 @@ all, and the receipt is written last.
 
 import hashlib
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -32,7 +33,6 @@ from predecode.injection import reach
 from predecode.planning import Piece, PlannedEpisode, ShardTask, sample_order
 from predecode.probe import check_probe
 from predecode.receipts import TEMPORARY_FOLDER, ShardReceipt, write_receipt
-from predecode.selection import selected_frames
 from predecode.shard_writer import ShardWriter
 from predecode.source_check import check_unchanged
 from predecode.sources.id_lists import read_ids
@@ -144,7 +144,7 @@ def encode_samples(
             if episode_index in given:
                 faults.append(given[episode_index])
                 continue
-            frames = frames_of(pieces, job.settings)
+            frames = frames_of(pieces, planned[episode_index], job.settings)
             try:
                 for frame, field, data in row_members(
                     Path(job.root), job.settings, planned[episode_index], frames
@@ -163,12 +163,13 @@ def encode_samples(
     return faults
 
 
-def frames_of(pieces: Iterable[Piece], settings: Settings) -> list[int]:
-    """Returns the selected frames of one episode's pieces, ascending."""
+def frames_of(pieces: Iterable[Piece], planned: PlannedEpisode, settings: Settings) -> list[int]:
+    """Returns the frames to store of one episode's pieces, ascending."""
+    stored = planned.stored_frames(settings.stride)
     return [
         frame
         for piece in pieces
-        for frame in selected_frames(piece.start, piece.stop, settings.stride)
+        for frame in stored[bisect_left(stored, piece.start) : bisect_left(stored, piece.stop)]
     ]
 
 

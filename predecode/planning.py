@@ -2,26 +2,31 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import xxhash
 
 from predecode.config import PIECE_FRAMES
 from predecode.errors import EpisodeFault
+from predecode.frame_lists import decode_frames, encode_frames
 from predecode.selection import selected_frames
 from predecode.source_check import CheckedEpisode, InputFile
 from predecode.sources.episode import Episode
 from predecode.video.backends import STORING_BACKEND
 from train_shards.bounds import Count
-from train_shards.format import SPLITS
+from train_shards.format import RUN_MAJOR, SPLITS
 from train_shards.manifest import FormatVersion, Settings
+from train_shards.run_scope import RunScope
 
 __all__ = [
     "LowdimTask",
     "Piece",
     "Plan",
     "PlannedEpisode",
+    "RunPart",
     "ShardTask",
     "cut_pieces",
     "deal_pieces",
@@ -84,15 +89,24 @@ class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
     inputs: list[InputFile]
     frames: tuple[Count, Count] | msgspec.UnsetType = msgspec.UNSET
     """The frames ``[start, stop)`` that are asked for; unset, and then not in the file, for all."""
+    run_frames: str | msgspec.UnsetType = msgspec.UNSET
+    """Of these, the ones that one training run sees and that no earlier generation has, as a text
+    of ``frame_lists``; unset, and then not in the file, where all are stored."""
 
     @property
     def asked(self) -> tuple[int, int]:
         """The frames ``[start, stop)`` that are asked for."""
         return (0, self.num_frames) if self.frames is msgspec.UNSET else self.frames
 
-    def stored_frames(self, stride: int) -> range:
-        """Returns the frames that are to be stored."""
+    def selected_frames(self, stride: int) -> range:
+        """Returns the frames that are asked for, on the grid of the stride."""
         return selected_frames(*self.asked, stride)
+
+    def stored_frames(self, stride: int) -> Sequence[int]:
+        """Returns the frames that are to be stored, ascending."""
+        if self.run_frames is msgspec.UNSET:
+            return self.selected_frames(stride)
+        return decode_frames(self.run_frames)
 
     def video_input(self, camera: str) -> InputFile:
         """Returns a camera's video as it was when the plan was made."""
@@ -103,6 +117,17 @@ class PlannedEpisode(msgspec.Struct, frozen=True, kw_only=True):
         """Returns a file, or a column of pictures in it, as it was when the plan was made."""
         wanted = (path, column)
         return next(given for given in self.inputs if (given.path, given.column) == wanted)
+
+
+class RunPart(NamedTuple):
+    """What one generation stores of a training run's samples."""
+
+    scope: RunScope
+    """All of the run."""
+    frames: Mapping[int, Sequence[int]]
+    """``episode_index`` of each episode that goes to ``train`` -> frames to store, ascending."""
+    without_table: Collection[int] = ()
+    """Episodes whose low-dimensional rows an earlier generation has."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +152,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The decoder that makes the pictures; not in the file where it is PyAV."""
     replaces: Count | msgspec.UnsetType = msgspec.UNSET
     """The generation in whose place this one stands, without episodes that were dropped."""
+    run_scope: RunScope | msgspec.UnsetType = msgspec.UNSET
+    """The training run whose samples alone are stored, with those of earlier generations."""
     digest: str = ""
     """SHA-256 of all of the above but root and environment."""
 
@@ -160,6 +187,7 @@ def make_plan(
     first_table: int,
     backend: str = STORING_BACKEND,
     labelled: Mapping[int, tuple[int, int]] | None = None,
+    run: RunPart | None = None,
 ) -> Plan:
     """Returns the plan of one generation.
 
@@ -177,8 +205,9 @@ def make_plan(
         backend: the decoder that makes the pictures.
         labelled: ``episode_index`` -> the frames ``[start, stop)`` that are asked for of it; of
             episodes that are not in it, all.
+        run: what of one training run is to be stored; None for every selected frame.
     """
-    labelled = labelled or {}
+    labelled, run_frames = labelled or {}, {} if run is None else run.frames
     checked = sorted(checked, key=lambda c: c.episode.episode_index)
     failed = sorted(failed, key=lambda f: f[0].episode_index)
     shards: list[ShardTask] = []
@@ -187,15 +216,22 @@ def make_plan(
         pieces = [
             piece
             for c in mine
-            for piece in cut_pieces(c, settings.stride, labelled.get(c.episode.episode_index))
+            for piece in cut_pieces(
+                c,
+                settings.stride,
+                labelled.get(c.episode.episode_index),
+                run_frames.get(c.episode.episode_index),
+            )
         ]
         dealt = deal_pieces(pieces, settings)
         shards += [
             ShardTask(shard_index=first_shards[split] + number, split=split, pieces=group)
             for number, group in enumerate(dealt)
         ]
+    without_table = () if run is None else run.without_table
+    tabled = [c for c in checked if c.episode.episode_index not in without_table]
     plan = Plan(
-        format=FormatVersion(),
+        format=FormatVersion() if run is None else FormatVersion(RUN_MAJOR, 0),
         generation=generation,
         settings=settings,
         root=root,
@@ -208,6 +244,7 @@ def make_plan(
                 split="val" if c.episode.episode_index in held_out else "train",
                 inputs=c.inputs,
                 frames=_unless_all(labelled.get(c.episode.episode_index), c.num_frames),
+                run_frames=_text_of(run_frames.get(c.episode.episode_index)),
             )
             for c in checked
         ],
@@ -216,20 +253,24 @@ def make_plan(
         shards=shards,
         tables=[
             LowdimTask(table_index=first_table + number, episodes=group)
-            for number, group in enumerate(_group_tables(checked))
+            for number, group in enumerate(_group_tables(tabled))
         ],
+        run_scope=msgspec.UNSET if run is None else run.scope,
         backend=msgspec.UNSET if backend == STORING_BACKEND else backend,
     )
     return msgspec.structs.replace(plan, digest=plan_digest(plan))
 
 
 def cut_pieces(
-    checked: CheckedEpisode, stride: int, frames: tuple[int, int] | None = None
+    checked: CheckedEpisode,
+    stride: int,
+    frames: tuple[int, int] | None = None,
+    stored: Sequence[int] | None = None,
 ) -> list[Piece]:
     """Returns an episode's pieces in order; they cover every selected frame once.
 
     A piece is the shortest run of whole GOPs of the first camera with at least ``PIECE_FRAMES``
-    frames; what is left at the end joins the last one. A piece without a selected frame is left
+    frames; what is left at the end joins the last one. A piece without a frame to store is left
     out.
 
     Args:
@@ -237,17 +278,20 @@ def cut_pieces(
         stride: every how manieth frame is selected.
         frames: those ``[start, stop)`` that are asked for: the first and last piece begin and end
             with them instead, inside a GOP. None for all.
+        stored: those of the selected frames that are stored, ascending; None for all.
     """
     first, last = frames or (0, checked.num_frames)
+    if stored is None:
+        stored = selected_frames(first, last, stride)
     cuts = [first]
     for keyframe in checked.keyframes:
         if keyframe - cuts[-1] >= PIECE_FRAMES and last - keyframe >= PIECE_FRAMES:
             cuts.append(keyframe)
     cuts.append(last)
     return [
-        Piece(checked.episode.episode_index, start, stop, len(selected))
+        Piece(checked.episode.episode_index, start, stop, num_samples)
         for start, stop in itertools.pairwise(cuts)
-        if (selected := selected_frames(start, stop, stride))
+        if (num_samples := bisect_left(stored, stop) - bisect_left(stored, start))
     ]
 
 
@@ -281,6 +325,10 @@ def sample_order(samples: Iterable[tuple[int, int]], settings: Settings) -> list
     if settings.layout == "episode":
         return sorted(samples)
     return sorted(samples, key=lambda s: (seeded_rank(settings.seed, "sample", *s), s))
+
+
+def _text_of(frames: Sequence[int] | None) -> str | msgspec.UnsetType:
+    return msgspec.UNSET if frames is None else encode_frames(frames)
 
 
 def _unless_all(

@@ -15,9 +15,10 @@ from predecode.cluster import Cluster
 from predecode.core_time import Load
 from predecode.errors import EpisodeFault, UserError
 from predecode.estimate import draw_pieces
+from predecode.for_run import AskedRun
 from predecode.free_space import Unwritten, amount_of, amount_of_other
 from predecode.header_sample import choose_checked, supposed
-from predecode.job import StartCluster, check_episodes, to_plan
+from predecode.job import New, RunSeen, StartCluster, check_episodes, run_part, to_plan
 from predecode.output import jobs_of
 from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.planning import Plan, make_plan
@@ -47,6 +48,7 @@ def predict(
     num_frames: int,
     cores: int,
     budget_bytes: int | None,
+    for_run: AskedRun | None = None,
 ) -> Prediction:
     """Returns what a run that makes a new output of the selected episodes would take.
 
@@ -58,6 +60,7 @@ def predict(
         work: what does a task.
         display: is told of what is done.
         num_frames: about how many frames to encode.
+        for_run: store what this training run sees; None for everything.
         cores: for the wall time.
         budget_bytes: that the output is compared with, if any.
 
@@ -67,7 +70,7 @@ def predict(
 
     Cost: reads headers of ``MOST_CHECKED`` episodes, decodes one piece for each five frames.
     """
-    new = to_plan(source, settings, selected, display, is_first=True)
+    new = to_plan(source, settings, selected, display, is_first=True)._replace(run=for_run)
     asked = choose_checked(new.episodes)
     with start_cluster() as cluster:
         checked, failed = check_episodes(source, settings, asked, cluster, work, display)
@@ -82,10 +85,13 @@ def predict(
         ]
         everything = [*checked, *supposed(rest, settings.camera_names, checked)]
         plans = {
-            stride: _plan(source, settings, stride, everything, failed, new.labelled)
+            stride: _plan(source, settings, stride, everything, failed, new)
             for stride in strides(settings)
         }
-        measured = _measure(plans[settings.stride], checked, num_frames, cluster, work, display)
+        asked_plan, seen = plans[settings.stride]
+        if seen is not None:
+            display.note(seen.note)
+        measured = _measure(asked_plan, checked, num_frames, cluster, work, display)
     planned = _in_numbers(source, plans, settings.stride)
     return make_prediction(settings, planned, measured, checked, failed, cores, budget_bytes)
 
@@ -96,34 +102,41 @@ def _plan(
     stride: int,
     episodes: Sequence[CheckedEpisode],
     failed: Sequence[tuple[Episode, EpisodeFault]],
-    labelled: dict[int, tuple[int, int]],
-) -> Plan:
-    """The plan that a run would make of the episodes for an empty folder."""
-    return make_plan(
+    new: New,
+) -> tuple[Plan, RunSeen | None]:
+    """The plan that a run would make of the episodes for an empty folder; a run's part of it."""
+    own = msgspec.structs.replace(settings, stride=stride)
+    val = held_out(source.episodes, settings.val_episodes, settings.seed)
+    seen = run_part(new, episodes, val, own)
+    plan = make_plan(
         generation=0,
-        settings=msgspec.structs.replace(settings, stride=stride),
+        settings=own,
         root=str(source.root.resolve()),
         probe=probe_hash(settings),
         environment=environment(),
         checked=episodes,
         failed=failed,
-        held_out=held_out(source.episodes, settings.val_episodes, settings.seed),
+        held_out=val,
         first_shards={"train": 0, "val": 0},
         first_table=0,
-        labelled=labelled,
+        labelled=new.labelled,
+        run=seen and seen.part,
     )
+    return plan, seen
 
 
-def _in_numbers(source: Source, plans: dict[int, Plan], stride: int) -> dict[int, Planned]:
+def _in_numbers(
+    source: Source, plans: dict[int, tuple[Plan, RunSeen | None]], stride: int
+) -> dict[int, Planned]:
     """What would be written and done for each stride; ``stride`` is the one asked for."""
-    asked = plans[stride]
+    asked, _ = plans[stride]
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder)
         jobs = jobs_of(empty, asked)
         amount = amount_of(Unwritten(empty, source, [asked], jobs, set(), asked))
     return {
-        other: Planned(plan, amount_of_other(amount, plan), Load.of(plan))
-        for other, plan in plans.items()
+        other: Planned(plan, amount_of_other(amount, plan), Load.of(plan, seen and seen.decoding))
+        for other, (plan, seen) in plans.items()
     }
 
 

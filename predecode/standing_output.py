@@ -6,6 +6,7 @@ from pathlib import Path
 
 from predecode.config import settings_difference
 from predecode.errors import UserError
+from predecode.for_run import AskedRun
 from predecode.manifest import WIDS_KIND
 from predecode.planning import Plan
 from predecode.sources.episode import Episode
@@ -15,6 +16,7 @@ from train_shards.manifest import Settings
 __all__ = [
     "known_episodes",
     "listed_ids",
+    "refuse_other_run",
     "refuse_other_settings",
     "refuse_shrinking",
     "refuse_strangers",
@@ -52,6 +54,31 @@ def refuse_other_settings(out: Path | str, plans: list[Plan], settings: Settings
         raise UserError(
             f"--out {out}: made with other settings: {'; '.join(differences)}. "
             "Use the same settings, another --out, or --overwrite to start anew."
+        )
+
+
+def refuse_other_run(
+    out: Path | str, plans: list[Plan], asked: AskedRun | None, new: Sequence[Episode]
+) -> None:
+    """Passes when an output holds one run's samples and one is asked for, of the same episodes.
+
+    Raises:
+        UserError: it holds every sample, or every sample is asked for, or there are new episodes:
+            the run would draw from others.
+    """
+    scope = plans[-1].run_scope
+    if not scope or asked is None:
+        held, wanted = (f"--for-run {run}" if run else "every sample" for run in (scope, asked))
+        raise UserError(
+            f"--out {out}: made for {held}, asked for {wanted}. Use another --out, or --overwrite "
+            "to start anew."
+        )
+    if new:
+        ids = listed_ids([episode.episode_index for episode in new])
+        raise UserError(
+            f"--out {out}: the run {scope} draws from {scope.num_samples} samples of its episodes; "
+            f"{len(new)} more are selected ({ids}), with which it would see others. Leave them out "
+            "with --tasks and --episodes, use another --out, or --overwrite to start anew."
         )
 
 

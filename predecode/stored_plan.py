@@ -24,8 +24,8 @@ def decode_plan(data: bytes, *, where: str, is_to_count: bool = False) -> Plan:
 
     Raises:
         DataError: not JSON, a field missing or of the wrong type, a number that nothing has, a
-            higher major version, a path that leaves the source or the output, or a task of episodes
-            or frames that the plan has not.
+            higher major version, a path that leaves the source or the output, a task of episodes
+            or frames that the plan has not, or frames of one run that it does not select.
     """
     try:
         check_version(msgspec.json.decode(data, type=_Versioned).format.major, where=where)
@@ -40,6 +40,7 @@ def decode_plan(data: bytes, *, where: str, is_to_count: bool = False) -> Plan:
         for path in _paths(plan):
             check_relative_path(path, what=f"{where}: path")
         _check_inputs(plan, where)
+        _check_run(plan, where)
         _check_tasks(plan, where)
     return plan
 
@@ -80,6 +81,26 @@ def _check_inputs(plan: Plan, where: str) -> None:
         if not wanted <= given:
             raise DataError(
                 f"{where}: episode {episode.episode_index:08d}: files that are not among its inputs"
+            )
+
+
+def _check_run(plan: Plan, where: str) -> None:
+    """Passes when the frames of one run are selected frames, in ``train`` of a plan for a run.
+
+    Raises:
+        DataError: they are not.
+    """
+    stride = plan.settings.stride
+    for planned in plan.episodes:
+        is_run = planned.run_frames is not msgspec.UNSET
+        selected = planned.selected_frames(stride)
+        is_right = is_run == (bool(plan.run_scope) and planned.split == "train")
+        if not is_right or (
+            is_run and any(f not in selected for f in planned.stored_frames(stride))
+        ):
+            raise DataError(
+                f"{where}: episode {planned.episode.episode_index:08d}: frames of one run: "
+                "expected selected ones, in train of a plan for one run, and nowhere else"
             )
 
 

@@ -1,5 +1,6 @@
 """``python -m train_shards OUT …``: says what outputs hold and reads a few items back."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -26,7 +27,7 @@ def main() -> int:
             print(_summary(out))
         members = [ShardDataset(out) for out in outs]
         dataset = JoinedDataset(members) if len(members) > 1 else members[0]
-        for position in np.linspace(0, len(dataset) - 1, _NUM_ITEMS).astype(int).tolist():
+        for position in _positions(dataset):
             print(f"item {position}")
             for name, value in sorted(dataset[position].items()):
                 is_array = isinstance(value, np.ndarray)
@@ -37,13 +38,23 @@ def main() -> int:
     return 0
 
 
+def _positions(dataset: ShardDataset | JoinedDataset) -> list[int]:
+    """Evenly spread ones; those of one run where its samples alone are stored."""
+    if isinstance(dataset, ShardDataset) and dataset.run_scope is not None:
+        first = dataset.first_position
+        return [first, *itertools.islice(dataset.run_scope.stand_ins(first), _NUM_ITEMS - 1)]
+    positions: list[int] = np.linspace(0, len(dataset) - 1, _NUM_ITEMS).astype(int).tolist()
+    return positions
+
+
 def _summary(out: str) -> str:
     manifest = load_manifest(out)
     totals, state = manifest.totals, "complete" if manifest.complete else "INCOMPLETE"
     dropped = f", {len(manifest.dropped)} dropped" if manifest.dropped else ""
+    run = f", those of one run: {manifest.run_scope}" if manifest.run_scope else ""
     return (
         f"{out}: {totals.num_samples} samples of {totals.num_episodes} episodes in "
-        f"{totals.num_shards} shards, {state}{dropped}"
+        f"{totals.num_shards} shards, {state}{dropped}{run}"
     )
 
 

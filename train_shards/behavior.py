@@ -31,6 +31,7 @@ from train_shards.frame_texts import FrameTexts, SubtaskSource
 from train_shards.metadata_files import MetadataFiles
 from train_shards.mixture import MultiBehaviorLeRobotDataset
 from train_shards.order import Order
+from train_shards.run_scope import RunScope
 from train_shards.sampling import world
 from train_shards.skill_weights import WeightGroup, skill_weights, weight_arguments
 
@@ -136,7 +137,8 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
         Raises:
             UserError: an argument that is refused, with the reason; no output is named; nothing
-                is selected.
+                is selected; weights or the order ``stream``, where one run's samples alone are
+                stored.
             DataError: the output is damaged.
         """
         self._is_stream = choice(order, "PREDECODE_ORDER", ("sampler", "stream")) == "stream"
@@ -166,6 +168,11 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
         }  # fmt: skip
         opened = open_items(shards, root, options, modalities)
         self._items, self.repo_id = opened.items, repo_id
+        if self.run_scope is not None and (self._is_stream or self._weights is not None):
+            raise UserError(
+                f"{opened.root}: holds the samples of one run, {self.run_scope}, in the global "
+                "order: expected no weights, and order='sampler'. Others need a whole output."
+            )
         self.root = root_of_texts(root, opened)
         self.image_transforms, self.delta_timestamps = image_transforms, delta_timestamps
         self.seed, self._shuffle = seed, shuffle
@@ -194,6 +201,11 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def digest(self) -> str:
         """Names the samples, for ``ResumableSampler`` to refuse others."""
         return self._items.digest
+
+    @property
+    def run_scope(self) -> RunScope | None:
+        """The training run whose samples alone are stored; None where all are."""
+        return self._items.run_scope
 
     @property
     def fps(self) -> int | float:

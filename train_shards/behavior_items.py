@@ -15,6 +15,7 @@ from train_shards.format import MANIFEST_PATH, MODALITIES, image_name
 from train_shards.manifest import Settings, load_manifest
 from train_shards.prompts import NUM_LEVELS
 from train_shards.remote_storage import is_url
+from train_shards.run_scope import RunScope
 from train_shards.selection import Span
 
 __all__ = [
@@ -53,6 +54,10 @@ class Items(Protocol):
     @property
     def fps(self) -> tuple[int, int] | None:
         """Numerator and denominator of the frames' rate."""
+
+    @property
+    def run_scope(self) -> RunScope | None:
+        """The training run whose samples alone have items; None where all have."""
 
     @property
     def state_layout(self) -> str:

@@ -1,5 +1,6 @@
 """The map-style data set: position -> item, without a video decoder in the process."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from train_shards.selection import Selection, Span
 
 __all__ = ["IMAGE_KEY", "ShardDataset"]
 
+_LOG = logging.getLogger(__name__)
+
 
 class ShardDataset(ItemDataset):
     """Items of one split of an output, by position.
@@ -38,9 +41,13 @@ class ShardDataset(ItemDataset):
     A key of ``delta_timestamps`` is a window ``(H, …)`` instead; ``<key>_is_pad``, ``(H,)`` bool,
     says which of it lies outside the episode.
 
-    Positions are in source order: by generation, episode, frame. Files are opened when a process
-    first reads; a pickled data set carries none of them. Fits torch's DataLoader, whose workers
-    take whole batches through ``__getitems__``; safe under fork and spawn.
+    Positions are in source order: by generation, episode, frame. Of an output that holds the
+    samples of one run alone (``run_scope``) they are those of the data set's whole output: a
+    sampler goes over the same ones, and only the run's have an item.
+
+    Files are opened when a process first reads; a pickled data set carries none of them. Fits
+    torch's DataLoader, whose workers take whole batches through ``__getitems__``; safe under fork
+    and spawn.
     """
 
     def __init__(
@@ -101,8 +108,9 @@ class ShardDataset(ItemDataset):
                 for the first object of the frame's skill, 2 for the second, …, 0 elsewhere.
 
         Raises:
-            UserError: no output here, no such split, task, camera or column, nothing selected, or a
-                value that is not allowed.
+            UserError: no output here, no such split, task, camera or column, nothing selected, a
+                value that is not allowed, or a selection or windows of images where one run's
+                samples alone are stored.
             DataError: manifest or index damaged, or of a higher format version.
             StorageError: a remote storage does not answer as it should.
         """
@@ -135,11 +143,22 @@ class ShardDataset(ItemDataset):
         self._known: list[str] = []
         self._pool: ThreadPoolExecutor | None = None
         self._pool_process = -1
-        self._num_samples = len(self.open_reader(manifest))
+        reader = self.open_reader(manifest)
+        self._num_samples, self.run_scope = len(reader), reader.run_scope
         if not self._num_samples:
             raise UserError(f"{self.out}: tasks, episodes and frames select no sample.")
-        reader = self.open_reader()
-        self._check_columns(reader.columns(reader.locate(0)))
+        self.first_position: int = reader.first_position
+        """The lowest position that has an item: 0, unless only one run's samples are stored."""
+        self._check_columns(reader.columns(reader.locate(self.first_position)))
+        if self.run_scope is not None:
+            self._check_run_windows()
+            _LOG.info("%s: the samples of one run: %s", self.out, self.run_scope)
+        if reader.num_holes:
+            _LOG.warning(
+                "%s: %d of the run's %d samples are missing (quarantined or dropped): the next "
+                "ones in the order are served in their place",
+                self.out, reader.num_holes, reader.run_scope.num_stored if reader.run_scope else 0,
+            )  # fmt: skip
 
     def _skill_instances(self) -> SkillInstances:
         return SkillInstances(MetadataFiles(self.out), "meta/")
@@ -156,6 +175,11 @@ class ShardDataset(ItemDataset):
     def spans(self) -> list[Span]:
         """Returns where each episode's samples stand. Cost: in proportion to the episodes."""
         return self.open_reader().spans()
+
+    @property
+    def num_holes(self) -> int:
+        """Samples of the ``run`` that are missing, in whose place others are served."""
+        return self.open_reader().num_holes
 
     def close(self) -> None:
         """Closes every file; reading opens them again."""
@@ -183,6 +207,21 @@ class ShardDataset(ItemDataset):
                 f"{reader.where(place)}: task {task_index} is not in the manifest"
             ) from error
         return item
+
+    def _next_position(self, position: int) -> int:
+        """In the place of a sample of one run stands the next one that the run sees."""
+        if self.run_scope is None:
+            return super()._next_position(position)
+        return next(self.run_scope.stand_ins(position), position)
+
+    def _check_run_windows(self) -> None:
+        """Refuses windows of images: a run's samples have no neighbours."""
+        for key in self.image_keys.values():
+            if self.windows.get(key, [0]) != [0]:
+                raise UserError(
+                    f"{self.out}: holds the samples of one run, {self.run_scope}, and not their "
+                    f"neighbours: no window of {key!r}, got frames {self.windows[key][:10]}."
+                )
 
     def _images(self, reader: ShardReader, places: list[Place]) -> list[dict[str, Any]]:
         """The images of a batch, by key of the item."""

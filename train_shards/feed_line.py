@@ -41,6 +41,8 @@ class FeedLine:
     epoch: int
     consumed: int
     """Samples of ``epoch`` that were trained on before this start."""
+    run: str = ""
+    """Where one run's samples alone are stored, that run as ``--for-run`` takes it."""
 
     def text(self, *, rank: int, world_size: int) -> str:
         """Returns the line, with what this process adds to it."""
@@ -50,6 +52,7 @@ class FeedLine:
             "samples": self.samples, "order": self.order, "seed": self.seed,
             "sampler": "ResumableSampler", "rank": f"{rank}/{world_size}", "epoch": self.epoch,
             "consumed": self.consumed, "step": self.step, "batch": self.batch, "tail": self.tail,
+            "run": self.run,
         }  # fmt: skip
         return _START + " ".join(
             f"{key}={shlex.quote(str(word))}" for key, word in words.items() if word != ""
@@ -69,7 +72,8 @@ class FeedLine:
                 raise ValueError(words["tail"])
             return cls(
                 data=words["data"], source=words.get("shards", words.get("root", "")),
-                backend=words.get("backend", ""), manifest=words["manifest"], order=words["order"],
+                backend=words.get("backend", ""), run=words.get("run", ""),
+                manifest=words["manifest"], order=words["order"],
                 tail="pad" if words["tail"] == "pad" else "drop",
                 **{name: int(words[name]) for name in numbers},
             )  # fmt: skip

@@ -17,7 +17,8 @@ from train_shards.errors import UserError
 from train_shards.feed_canary import FeedCanary
 from train_shards.feed_line import FEED_FILE, FeedLine, last_before
 from train_shards.replace import after_import, is_served
-from train_shards.run_folder import RunFolder
+from train_shards.run_folder import RunFolder, planned_steps
+from train_shards.run_scope import check_run
 from train_shards.sampling import ResumableSampler, world
 
 __all__ = ["EpochSampler", "Feeding", "Pass"]
@@ -154,7 +155,8 @@ class Feeding:
 
         Raises:
             UserError: a run that resumes, and a sampler that cannot be replaced; a place that
-                cannot be told; a data set with an order of its own beside ``shuffle=``.
+                cannot be told; a data set with an order of its own beside ``shuffle=``; samples
+                that are not stored, where one run's alone are.
         """
         served = find_served(arguments["dataset"])
         if served is None or isinstance(arguments.get("sampler"), EpochSampler):
@@ -178,6 +180,8 @@ class Feeding:
             return
         sampler = self._sampler(served, arguments)
         line = self._go_to(sampler, served, folder, step)
+        total = planned_steps(self.script_words, self.config)
+        check_run(served.run_scope, sampler, total and total - step, where=self.source)
         text = line.text(rank=sampler.rank, world_size=sampler.world_size)
         if sampler.rank == 0:
             print(text, flush=True)
@@ -230,6 +234,7 @@ class Feeding:
                 manifest=served.digest[:12], samples=sampler.num_samples,
                 order=sampler.state_dict()["order"], seed=sampler.seed, tail=sampler.tail,
                 batch=sampler.global_batch_size, step=step, epoch=epoch, consumed=consumed,
+                run="" if served.run_scope is None else str(served.run_scope),
             )  # fmt: skip
 
         before = line(0, 0, 0)

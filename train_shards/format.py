@@ -20,6 +20,7 @@ __all__ = [
     "MANIFEST_PATH",
     "MAX_EPISODE_INDEX",
     "MODALITIES",
+    "RUN_MAJOR",
     "SPLITS",
     "check_name",
     "check_relative_path",
@@ -40,7 +41,10 @@ __all__ = [
 ]
 
 FORMAT_MAJOR = 1
-"""A reader refuses a higher one."""
+"""Of an output that holds every selected frame."""
+RUN_MAJOR = 2
+"""Of an output that holds one run's samples alone: whoever takes its rows for consecutive frames
+must refuse it. A reader refuses a higher one."""
 FORMAT_MINOR = 2
 """A reader ignores what it does not know within a major version. 1.1 tells the state's layout, 1.2
 knows depth and segmentation."""
@@ -212,8 +216,8 @@ def check_version(major: int, *, where: str) -> None:
     Raises:
         DataError: the file was written in a higher major format version.
     """
-    if major > FORMAT_MAJOR:
+    if major > RUN_MAJOR:
         raise DataError(
-            f"{where}: format version {major}, this reader knows up to {FORMAT_MAJOR}. "
+            f"{where}: format version {major}, this reader knows up to {RUN_MAJOR}. "
             "Install a newer release of predecode."
         )

@@ -10,7 +10,7 @@ fill resident memory. Little-endian throughout. Writer and reader stand side by 
 import os
 import struct
 import weakref
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from itertools import accumulate
 from pathlib import Path
@@ -21,12 +21,13 @@ import xxhash
 from numpy.typing import NDArray
 
 from train_shards.errors import DataError
-from train_shards.format import FORMAT_MAJOR, check_version
+from train_shards.format import FORMAT_MAJOR, RUN_MAJOR, check_version
 
 __all__ = [
     "EPISODE_DTYPE",
     "LIVE",
     "NOT_STORED",
+    "RUN_EPISODE_DTYPE",
     "Index",
     "Location",
     "index_bytes",
@@ -46,6 +47,7 @@ _HEADER_BYTES = 128
 _DIGEST_OFFSET = _HEADER_BYTES - 8
 _BLOCK_BYTES = 1 << 16
 _RECORD = struct.Struct("<QIIII")
+_FRAME_INDEX_OFFSET = struct.calcsize("<QI")
 _MAX_FRAMES = 1 << 32
 """Of an episode: ``frame_index`` is of 32 bits."""
 
@@ -69,6 +71,10 @@ EPISODE_DTYPE = np.dtype(
 )
 """Row ``r`` of an episode holds frame ``first_frame + r * stride``. Before 1.2 ``first_frame`` was
 reserved and 0: every episode was stored from its first frame on."""
+
+RUN_EPISODE_DTYPE = np.dtype([*EPISODE_DTYPE.descr, ("num_samples", "<u8")])
+"""Of an index of one run's samples: its rows are some of the ``num_samples`` selected frames of an
+episode, which are ``first_frame + s * stride``; each row names its own."""
 
 
 def sample_dtype(num_members: int) -> np.dtype[np.void]:
@@ -115,17 +121,22 @@ class _Layout(NamedTuple):
     file_bytes: int
 
 
-def _layout(num_episodes: int, num_samples: int, num_members: int) -> _Layout:
-    samples = _HEADER_BYTES + num_episodes * EPISODE_DTYPE.itemsize
+def _layout(
+    num_episodes: int, num_samples: int, num_members: int, episode_dtype: np.dtype[np.void]
+) -> _Layout:
+    samples = _HEADER_BYTES + num_episodes * episode_dtype.itemsize
     storage = samples + num_samples * sample_dtype(num_members).itemsize
     blocks = storage + num_samples * 8
     num_blocks = -(-(blocks - _HEADER_BYTES) // _BLOCK_BYTES)
     return _Layout(samples, storage, blocks, blocks + num_blocks * 8)
 
 
-def index_bytes(num_episodes: int, num_samples: int, num_members: int) -> int:
-    """Returns the bytes of an index."""
-    return _layout(num_episodes, num_samples, num_members).file_bytes
+def index_bytes(
+    num_episodes: int, num_samples: int, num_members: int, *, is_run: bool = False
+) -> int:
+    """Returns the bytes of an index, of one run's samples with ``is_run``."""
+    dtype = RUN_EPISODE_DTYPE if is_run else EPISODE_DTYPE
+    return _layout(num_episodes, num_samples, num_members, dtype).file_bytes
 
 
 def write_index(
@@ -139,7 +150,8 @@ def write_index(
 
     Args:
         file: empty, readable and writable through its name.
-        episodes: ``EPISODE_DTYPE`` rows, ``episode_index`` ascending, ``row_start`` cumulative.
+        episodes: ``EPISODE_DTYPE`` rows, ``episode_index`` ascending, ``row_start`` cumulative;
+            ``RUN_EPISODE_DTYPE`` where the rows are one run's samples.
         num_members: members of every sample.
         ledgers: ``(shard, rows)`` in shard order; see ``train_shards.ledger``.
         ranks_of: gives the positions of frames among the planned frames of an episode, from its
@@ -154,7 +166,7 @@ def write_index(
     num_samples = int(episodes["num_rows"].sum())
     episodes_offset = _HEADER_BYTES
     samples_offset, storage_offset, blocks_offset, file_bytes = _layout(
-        len(episodes), num_samples, num_members
+        len(episodes), num_samples, num_members, episodes.dtype
     )
     file.truncate(file_bytes)
     body = np.memmap(file.name, np.uint8, mode="r+", shape=(file_bytes,))
@@ -172,8 +184,9 @@ def write_index(
         for start in range(_HEADER_BYTES, blocks_offset, _BLOCK_BYTES)
     ]
     body[blocks_offset:] = np.array(digests, "<u8").view(np.uint8)
+    major = RUN_MAJOR if episodes.dtype == RUN_EPISODE_DTYPE else FORMAT_MAJOR
     header = _HEADER.pack(
-        _MAGIC, FORMAT_MAJOR, _MINOR, num_members, len(episodes), _BLOCK_BYTES, num_samples,
+        _MAGIC, major, _MINOR, num_members, len(episodes), _BLOCK_BYTES, num_samples,
         num_stored, episodes_offset, samples_offset, storage_offset, blocks_offset, file_bytes,
     ).ljust(_DIGEST_OFFSET, b"\0")  # fmt: skip
     digest = _header_digest(header, body[blocks_offset:].tobytes())
@@ -270,7 +283,10 @@ class Index:
         self._members = struct.Struct(f"<{2 * num_members}I")
         # A digest proves that nothing fell over, not that the writer meant well.
         places = (self._samples_offset, self._storage_offset, self._blocks_offset)
-        layout = _layout(num_episodes, self.num_samples, num_members)
+        self.is_run = major == RUN_MAJOR
+        """Whether the rows are one run's samples."""
+        dtype = RUN_EPISODE_DTYPE if self.is_run else EPISODE_DTYPE
+        layout = _layout(num_episodes, self.num_samples, num_members, dtype)
         is_placed = (episodes_offset, *places) == (_HEADER_BYTES, *layout[:3])
         if not is_placed or self.num_stored > self.num_samples:
             raise DataError(f"{path}: its parts are not as long as its header says")
@@ -278,7 +294,7 @@ class Index:
         if self._block_bytes != _BLOCK_BYTES or len(blocks) != num_blocks * 8:
             raise DataError(f"{path}: {len(blocks) // 8} block digests, expected {num_blocks}")
         self.episodes: NDArray[np.void] = np.frombuffer(
-            self._read(episodes_offset, layout.samples - episodes_offset), EPISODE_DTYPE
+            self._read(episodes_offset, layout.samples - episodes_offset), dtype
         )
         _check_episodes(self.episodes, self.num_samples, where=str(path))
 
@@ -298,6 +314,25 @@ class Index:
         flat = self._members.unpack_from(data, _RECORD.size)
         members = tuple(zip(flat[::2], flat[1::2], strict=True))
         return Location(shard, offset_bytes, frame_index, episode, members)
+
+    def row_of_frame(self, episode: int, frame_index: int) -> int | None:
+        """Returns the row of an episode's frame in an index of one run's samples; None for none.
+
+        Args:
+            episode: position in ``episodes`` of one that no row of is a hole.
+            frame_index: of the frame.
+
+        Cost: a pread of 4 bytes for each halving of the episode's rows.
+        """
+        start, num_rows = (int(self.episodes[episode][name]) for name in ("row_start", "num_rows"))
+        rows = range(start, start + num_rows)
+        place = bisect_left(rows, frame_index, key=self._frame_index)
+        is_there = place < num_rows and self._frame_index(rows[place]) == frame_index
+        return rows[place] if is_there else None
+
+    def _frame_index(self, row: int) -> int:
+        place = self._samples_offset + row * self._record_bytes + _FRAME_INDEX_OFFSET
+        return int.from_bytes(self._read(place, 4), "little")
 
     def live_runs(self) -> tuple[list[int], list[int]]:
         """Returns the runs of live rows as ``(first row of each, live rows before each)``.
@@ -378,6 +413,9 @@ def _check_episodes(episodes: NDArray[np.void], num_samples: int, *, where: str)
     is_cumulative = bool(np.array_equal(starts, stops[:-1])) and int(stops[-1]) == num_samples
     is_sorted = bool(np.all(episodes["episode_index"][1:] > episodes["episode_index"][:-1]))
     is_long = bool(np.any(episodes["num_frames"] > _MAX_FRAMES))
+    if episodes.dtype == RUN_EPISODE_DTYPE:
+        is_long |= bool(np.any(lengths > episodes["num_samples"]))
+        is_long |= bool(np.any(episodes["num_samples"] > episodes["num_frames"]))
     has_negative = len(episodes) > 0 and int(episodes["episode_index"][0]) < 0
     if not (is_small and is_cumulative and is_sorted) or is_long or has_negative:
         raise DataError(f"{where}: its episodes are not those of {num_samples} rows in order")
@@ -386,12 +424,15 @@ def _check_episodes(episodes: NDArray[np.void], num_samples: int, *, where: str)
 def stored_range(episode: np.void, stride: int) -> tuple[int, int]:
     """Returns the frames ``[start, stop)`` from an episode's first row to its last.
 
+    Of an index of one run's samples: from its first selected frame to its last.
+
     Args:
-        episode: an ``EPISODE_DTYPE`` record with a row.
-        stride: every how manieth frame has one.
+        episode: an ``EPISODE_DTYPE`` record with a row, or a ``RUN_EPISODE_DTYPE`` one.
+        stride: every how manieth frame is selected.
     """
-    start = int(episode["first_frame"])
-    return start, start + (int(episode["num_rows"]) - 1) * stride + 1
+    start, names = int(episode["first_frame"]), episode.dtype.names or ()
+    num_rows = int(episode["num_samples" if "num_samples" in names else "num_rows"])
+    return start, start + (num_rows - 1) * stride + 1
 
 
 def row_of_position(position: int, starts: list[int], before: list[int]) -> int:

@@ -26,6 +26,7 @@ from train_shards.images import StoredImage, shown
 from train_shards.instances import SkillInstances
 from train_shards.lowdim import row_value
 from train_shards.manifest import Settings
+from train_shards.run_scope import RunScope
 from train_shards.windows import frame_offsets, window
 
 __all__ = ["IMAGE_KEY", "Frame", "ItemDataset", "ItemOptions", "checked_position"]
@@ -69,6 +70,9 @@ class ItemOptions(NamedTuple):
 
 class ItemDataset(ABC):
     """Items by position; a subclass says how many there are and makes a batch of them."""
+
+    run_scope: RunScope | None = None
+    """The training run whose samples alone have items; None where all have."""
 
     def __init__(
         self,
@@ -178,7 +182,11 @@ class ItemDataset(ABC):
                 )
                 if self._num_skipped >= _MOST_SKIPS:
                     raise
-                position = (position + 1) % len(self)
+                position = self._next_position(position)
+
+    def _next_position(self, position: int) -> int:
+        """The position whose item stands in for that of ``position``."""
+        return (position + 1) % len(self)
 
     def _values(
         self, frame: Frame, columns: Mapping[str, Any], sample_index: int

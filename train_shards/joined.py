@@ -32,12 +32,18 @@ class JoinedDataset:
         """Joins open data sets.
 
         Raises:
-            UserError: no member, or two whose items do not fit together; both values are named.
+            UserError: no member, two whose items do not fit together (both values are named), or
+                one that holds a single run's samples.
 
         Cost: reads one item of each.
         """
         if not members:
             raise UserError("JoinedDataset: no member; expected at least one data set.")
+        if scoped := [member for member in members if member.run_scope is not None]:
+            raise UserError(
+                f"{scoped[0].out}: holds the samples of one run over this output alone, "
+                f"{scoped[0].run_scope}; joined, the run would see others. Join whole outputs."
+            )
         self.members = list(members)
         for other in self.members[1:]:
             _check_fit(self.members[0], other)

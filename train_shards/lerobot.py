@@ -12,6 +12,7 @@ from typing import Any, SupportsIndex
 from train_shards.dataset import ShardDataset
 from train_shards.errors import UserError
 from train_shards.manifest import load_manifest
+from train_shards.run_scope import RunScope
 from train_shards.sampling import Order
 
 __all__ = ["LeRobotDataset", "LeRobotDatasetMetadata"]
@@ -97,6 +98,11 @@ class LeRobotDataset:
     def digest(self) -> str:
         """Names the samples and their order."""
         return self._samples.digest
+
+    @property
+    def run_scope(self) -> RunScope | None:
+        """The training run whose samples alone are stored; None where all are."""
+        return self._samples.run_scope
 
     def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
         """Returns the item at ``position``."""

@@ -30,6 +30,7 @@ from train_shards.format import (
     sample_fields,
 )
 from train_shards.remote_storage import open_storage
+from train_shards.run_scope import RunScope
 
 __all__ = [
     "DroppedEpisode",
@@ -258,6 +259,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing: list[MissingEpisode]
     dropped: list[DroppedEpisode] = []
     """Sorted; no shard need hold them any more."""
+    run_scope: RunScope | msgspec.UnsetType = msgspec.UNSET
+    """The training run whose samples are the only ones of ``train`` that are stored; else unset."""
 
 
 class _Versioned(msgspec.Struct):

@@ -13,6 +13,7 @@ import xxhash
 from train_shards.behavior_items import choice
 from train_shards.errors import UserError
 from train_shards.permutation import CounterHash
+from train_shards.run_scope import RunScope
 from train_shards.skill_weights import WeightGroup
 from train_shards.weighted_order import GroupOrder, integer_weights
 
@@ -24,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 class _Member(Protocol):
     @property
     def digest(self) -> str: ...
+    @property
+    def run_scope(self) -> RunScope | None: ...
 
     def weight_groups(self) -> list[WeightGroup]: ...
 
@@ -59,12 +62,18 @@ class MultiBehaviorLeRobotDataset:
                 ``PREDECODE_COMPAT``, else ``right``.
 
         Raises:
-            UserError: no members, not a weight for each, or a weight that is not allowed.
+            UserError: no members, not a weight for each, a weight that is not allowed, or a member
+                that holds a single run's samples.
         """
         weights = [1.0] * len(datasets) if sample_weights is None else list(sample_weights)
         if not datasets or len(weights) != len(datasets):
             raise UserError(
                 f"{len(datasets)} data sets and {len(weights)} weights: expected one each."
+            )
+        if scoped := [member.run_scope for member in datasets if member.run_scope is not None]:
+            raise UserError(
+                f"mixture: a member holds the samples of one run over it alone, {scoped[0]}; drawn "
+                "by weight, the run would see others. Mix whole outputs."
             )
         thresholds = list(accumulate(integer_weights(weights)))
         self.datasets = list(datasets)
@@ -85,6 +94,9 @@ class MultiBehaviorLeRobotDataset:
     def __len__(self) -> int:
         """Length of the longest member."""
         return self._length
+
+    run_scope: RunScope | None = None
+    """No member holds a single run's samples."""
 
     @property
     def digest(self) -> str:

@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -236,14 +235,14 @@ def _live_episodes(
     reader = ShardReader(shards, _SPLIT, selection, manifest=manifest)
     episodes = []
     for span in reader.spans():
-        place = reader.locate(span.start)
+        num_frames, columns = reader.episode_columns(span)
         frames = span.first_frame + np.arange(span.num_samples) * span.stride
         episodes.append(
             _Episode(
                 span.episode_index,
-                place.num_frames,
+                num_frames,
                 frames,
-                partial(reader.columns, place),
+                columns,
                 shards,
                 manifest.settings.known_state_layout == LAYOUT_2026,
             )

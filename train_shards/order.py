@@ -14,6 +14,7 @@ from train_shards.errors import UserError
 from train_shards.permutation import Permutation, check_num_samples, check_positions
 
 __all__ = [
+    "ORDER_VERSION",
     "BlockOrder",
     "GlobalOrder",
     "LaneOrder",
@@ -21,6 +22,9 @@ __all__ = [
     "Order",
     "SequentialOrder",
 ]
+
+ORDER_VERSION = 1
+"""Raised when the same (seed, epoch, position) names another sample: a break of kind ORDER."""
 
 
 class Order(Protocol):
@@ -89,6 +93,15 @@ class GlobalOrder:
         [0, 1, 2, 3, 4]
         """
         return self._permutation.permute(position)
+
+    def position(self, sample: int) -> int:
+        """Returns the position of ``sample`` in the epoch.
+
+        >>> order = GlobalOrder(5, seed=1)
+        >>> [order.position(order.sample(position)) for position in range(5)]
+        [0, 1, 2, 3, 4]
+        """
+        return self._permutation.invert(sample)
 
     def samples(self, positions: NDArray[np.integer]) -> NDArray[np.int64]:
         """Returns ``sample`` of each position."""

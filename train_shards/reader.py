@@ -3,10 +3,12 @@
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -14,12 +16,14 @@ from numpy.typing import NDArray
 from train_shards.bounds import MAX_MEMBER_BYTES
 from train_shards.errors import DataError, UserError
 from train_shards.format import SPLITS, format_key
-from train_shards.index import Index, row_of_position, stored_range
+from train_shards.index import NOT_STORED, Index, row_of_position, stored_range
 from train_shards.ledger import check_extents, decode_ledger
 from train_shards.lowdim import LowdimTables
 from train_shards.manifest import GenerationEntry, Manifest, ShardEntry, load_manifest
 from train_shards.node_cache import Cache
 from train_shards.remote_storage import open_storage
+from train_shards.run_rows import RunRows
+from train_shards.run_scope import RunScope
 from train_shards.selection import (
     EVERYTHING,
     Runs,
@@ -27,6 +31,7 @@ from train_shards.selection import (
     Span,
     positions_in_tasks,
     selected_runs,
+    selects_all,
     spans_of_runs,
 )
 from train_shards.storage import ByteRange, Storage, StoredFile, sha256_of_file
@@ -56,6 +61,8 @@ class Place(NamedTuple):
     """Length of the episode."""
     stored: tuple[int, int]
     """Frames ``[start, stop)`` from the first that is stored of the episode to the last."""
+    lowdim_generation: int
+    """Where the episode's low-dimensional rows are, which an extended run does not store again."""
     lowdim_table: int
     lowdim_batch: int
 
@@ -98,7 +105,8 @@ class ShardReader:
             whole_shards: for a URL, read shards through the cache instead of by ranges.
 
         Raises:
-            UserError: no output here, it has no such split, or the cache is too small for indexes.
+            UserError: no output here, it has no such split, the cache is too small for indexes, or
+                a selection of an output that holds one run's samples.
             DataError: manifest or index damaged or of a higher version.
             StorageError: a remote storage does not answer as it should.
         """
@@ -112,6 +120,7 @@ class ShardReader:
                 self._open(out, load_manifest(out), check_index=check_index)
             except FileNotFoundError:
                 raise DataError(f"{error.filename}: an index of the manifest is gone.") from error
+        self._run_rows = self._open_run(out, selection)
         self._live = [index.live_runs() for index in self._indexes]
         self._live_before = list(accumulate((b[-1] for _, b in self._live), initial=0))
         positions = {} if selection.episodes is None else self._positions_in_tasks()
@@ -136,20 +145,59 @@ class ShardReader:
             )
         self._indexes = [self._index(g, self._split, check_blocks=check_index) for g in self._held]
 
+    def _open_run(self, out: str | Path, selection: Selection) -> RunRows | None:
+        scope = self.manifest.run_scope
+        is_run = scope is not msgspec.UNSET and self._split == "train"
+        if wrong := [i for i in self._indexes if i.is_run != is_run]:
+            raise DataError(
+                f"{wrong[0].path}: an index of {'all' if is_run else 'one run'}'s samples, the "
+                "manifest says otherwise."
+            )
+        if scope is msgspec.UNSET or not is_run:
+            return None
+        universe = self._indexes[0].episodes
+        if selection != EVERYTHING:
+            positions = {} if selection.episodes is None else self._positions_in_tasks()
+            if selection.frames is not None or not selects_all(universe, selection, positions):
+                raise UserError(
+                    f"{out}: holds the samples of one run, {scope}, of all its episodes: expected "
+                    "no frames, and tasks and episodes that leave none out, got others. The run "
+                    "would see other samples: store them with such a selection in 'predecode run'."
+                )
+        return RunRows(scope, self._indexes, self.settings.stride, where=str(out))
+
     def __len__(self) -> int:
-        """Number of selected live samples."""
-        return self._before[-1]
+        """Number of selected live samples; where one run's are stored, that of its universe."""
+        return self._before[-1] if self._run_rows is None else len(self._run_rows)
+
+    @property
+    def run_scope(self) -> RunScope | None:
+        """The run whose samples are stored; None where all are."""
+        return None if self._run_rows is None else self._run_rows.scope
+
+    @property
+    def num_holes(self) -> int:
+        """Samples of the run that are missing, in whose place others are served."""
+        return 0 if self._run_rows is None else self._run_rows.num_holes
 
     @property
     def num_live(self) -> int:
         """Number of all live samples of the split, selected or not."""
-        return self._live_before[-1]
+        return self._live_before[-1] if self._run_rows is None else len(self._run_rows)
+
+    @property
+    def first_position(self) -> int:
+        """The lowest position whose sample is stored."""
+        return 0 if self._run_rows is None else self._run_rows.first_sample()
 
     def digest(self) -> str:
         """Returns what names these samples in this order: 32 hex digits of xxh3-128.
 
         Over each generation's index digest and selected rows; cameras and windows have no part.
+        Where one run's samples are stored, over their universe: more of them change no order.
         """
+        if self._run_rows is not None:
+            return xxhash.xxh3_128_hexdigest(f"run:{self._run_rows.scope.universe}".encode())
         return xxhash.xxh3_128("".join(self._generation_texts()).encode()).hexdigest()
 
     def generation_digests(self) -> list[str]:
@@ -164,6 +212,8 @@ class ShardReader:
 
     def spans(self) -> list[Span]:
         """Returns where each episode's selected samples stand, in the order of positions."""
+        if self._run_rows is not None:
+            return self._run_rows.spans()
         return [
             span
             for index, runs, start in zip(self._indexes, self._runs, self._before, strict=False)
@@ -173,12 +223,18 @@ class ShardReader:
     def locate(self, position: int) -> Place:
         """Returns where the ``position``-th selected sample is. Cost: one small pread.
 
+        Where one run's samples are stored, about ten, and that of another sample where this one is
+        missing.
+
         Raises:
             IndexError: not in ``[0, len)``.
+            UserError: the run whose samples are stored never sees it.
             DataError: a damaged index.
         """
         if not 0 <= position < len(self):
             raise IndexError(f"sample {position}: expected 0 to {len(self) - 1}")
+        if self._run_rows is not None:
+            return self._place(*self._run_rows.locate(position))
         generation = bisect_right(self._before, position) - 1
         row = row_of_position(position - self._before[generation], *self._runs[generation])
         return self._place(generation, row)
@@ -199,6 +255,8 @@ class ShardReader:
 
     def sample_index(self, place: Place) -> int:
         """Returns a sample's position among all live samples of the split, selected or not."""
+        if self._run_rows is not None:
+            return self._run_rows.sample_index(place.episode_index, place.frame_index)
         starts, before = self._live[place.generation]
         run = bisect_right(starts, place.row) - 1
         return self._live_before[place.generation] + before[run] + place.row - starts[run]
@@ -257,13 +315,32 @@ class ShardReader:
         """Returns index and selected rows of each generation, in the order of positions."""
         return list(zip(self._indexes, self._runs, strict=True))
 
+    def episode_columns(self, span: Span) -> tuple[int, Callable[[], dict[str, Any]]]:
+        """Returns an episode's number of frames and what reads its ``columns``.
+
+        Where one run's samples are stored, also of an episode that has none of them.
+
+        Raises:
+            DataError: a damaged index.
+        """
+        if self._run_rows is None:
+            place = self.locate(span.start)
+        else:
+            generation, episode = self._run_rows.with_table(span.episode_index)
+            table, batch = int(episode["lowdim_table"]), int(episode["lowdim_batch"])
+            place = Place(
+                generation, 0, 0, 0, (), span.episode_index, span.first_frame, span.task_index,
+                int(episode["num_frames"]), (0, 0), generation, table, batch,
+            )  # fmt: skip
+        return place.num_frames, partial(self.columns, place)
+
     def columns(self, place: Place) -> dict[str, Any]:
         """Returns all rows of a sample's episode by column, ``(T,)`` or ``(T, n)``, not copied.
 
         Raises:
             DataError: a table that is damaged or gone.
         """
-        tables = self._tables[place.generation]
+        tables = self._tables[place.lowdim_generation]
         try:
             columns = tables.columns(place.lowdim_table, place.lowdim_batch)
             if wrong := [name for name, rows in columns.items() if len(rows) != place.num_frames]:
@@ -372,9 +449,14 @@ class ShardReader:
             int(episode["task_index"]),
             int(episode["num_frames"]),
             stored_range(episode, self.settings.stride),
-            int(episode["lowdim_table"]),
-            int(episode["lowdim_batch"]),
+            *self._table_of(generation, episode),
         )
+
+    def _table_of(self, generation: int, episode: np.void) -> tuple[int, int, int]:
+        """Generation, table and record batch of an episode's low-dimensional rows."""
+        if self._run_rows is not None and int(episode["lowdim_table"]) == NOT_STORED:
+            generation, episode = self._run_rows.with_table(int(episode["episode_index"]))
+        return generation, int(episode["lowdim_table"]), int(episode["lowdim_batch"])
 
     def _range(self, group: list["_Wanted"]) -> ByteRange:
         """The bytes of samples of one shard that are read together."""

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from train_shards.errors import UserError
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "planned_steps"]
 
 _BASES = ("checkpoints", "outputs/checkpoints")
 """Default ``checkpoint_base_dir``. Source: TrainConfig of openpi 15a9616; of openpi-comet."""
@@ -89,6 +89,18 @@ class RunFolder:
                 f"Leave resume_step= out, or move the later checkpoints away."
             )
         return resume_step or 0 if latest is None else latest
+
+
+def planned_steps(words: Sequence[str], config: Any = None) -> int | None:
+    """Returns how many steps a run is to have in all; None where nothing says so.
+
+    Args:
+        words: of the script: openpi's ``--num_train_steps``, LeRobot's ``--steps``.
+        config: the trainer's own configuration; its ``num_train_steps`` counts before ``words``.
+    """
+    given = getattr(config, "num_train_steps", None)
+    steps = str(given or _value(words, "num_train_steps") or _value(words, "steps"))
+    return int(steps) if steps.isdecimal() else None
 
 
 def _from_words(words: Sequence[str]) -> Path | None:

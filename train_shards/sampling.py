@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from train_shards.errors import DataError, UserError
 from train_shards.order import (
+    ORDER_VERSION,
     BlockOrder,
     GlobalOrder,
     LaneOrder,
@@ -40,9 +41,6 @@ __all__ = [
     "cumulative_weights",
     "world",
 ]
-
-ORDER_VERSION = 1
-"""Raised when the same (seed, epoch, position) names another sample: a break of kind ORDER."""
 
 _SHUFFLES = {"global": GlobalOrder, "block": BlockOrder, "none": SequentialOrder}
 _LOOKAHEAD = 256

@@ -17,6 +17,7 @@ __all__ = [
     "Span",
     "positions_in_tasks",
     "selected_runs",
+    "selects_all",
     "spans_of_runs",
 ]
 
@@ -144,11 +145,7 @@ def selected_runs(
     Cost: proportional to the episodes, not to the samples.
     """
     chosen = (episodes["flags"] & LIVE) != 0
-    if selection.tasks is not None:
-        chosen &= np.isin(episodes["task_index"], list(selection.tasks))
-    if selection.episodes is not None:
-        of_episode = [positions.get(e, -1) for e in episodes["episode_index"].tolist()]
-        chosen &= np.isin(of_episode, list(selection.episodes))
+    chosen &= _chosen(episodes, selection, positions)
     starts = episodes["row_start"][chosen].astype(np.int64)
     lengths = episodes["num_rows"][chosen].astype(np.int64)
     if selection.frames is not None:
@@ -161,6 +158,26 @@ def selected_runs(
         starts, lengths = starts + first, np.maximum(stop - first, 0)
         starts, lengths = starts[lengths > 0], lengths[lengths > 0]
     return _joined(starts, lengths)
+
+
+def selects_all(
+    episodes: NDArray[np.void], selection: Selection, positions: dict[int, int]
+) -> bool:
+    """Returns whether a selection of tasks and episodes leaves none out, live or not."""
+    return bool(_chosen(episodes, selection, positions).all())
+
+
+def _chosen(
+    episodes: NDArray[np.void], selection: Selection, positions: dict[int, int]
+) -> NDArray[np.bool_]:
+    """Which episodes are of the tasks and at the positions that are asked for."""
+    chosen = np.ones(len(episodes), bool)
+    if selection.tasks is not None:
+        chosen &= np.isin(episodes["task_index"], list(selection.tasks))
+    if selection.episodes is not None:
+        of_episode = [positions.get(e, -1) for e in episodes["episode_index"].tolist()]
+        chosen &= np.isin(of_episode, list(selection.episodes))
+    return chosen
 
 
 def spans_of_runs(episodes: NDArray[np.void], runs: Runs, stride: int, start: int) -> list[Span]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train_shards.dataset import ShardDataset
+from train_shards.errors import UserError
 from train_shards.index import Index
 from train_shards.order import BlockOrder, LaneOrder
 from train_shards.reader import Place
@@ -47,10 +48,15 @@ class StorageOrder:
             epoch: 0-based.
 
         Raises:
-            UserError: a size below 1.
+            UserError: a size below 1, or only one run's samples are stored.
 
         Cost: where samples are masked or not selected, one pass over the index's storage order.
         """
+        if dataset.run_scope is not None:
+            raise UserError(
+                f"{dataset.out}: holds the samples of one run, {dataset.run_scope}: read them in "
+                "the global order of ResumableSampler, not as they lie."
+            )
         self._dataset = dataset
         self.num_samples = len(dataset)
         size = block_size

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -23,6 +24,7 @@ from train_shards.norm_stats import corpus_stats
 from train_shards.norm_stats_file import FILE_NAME, NormStats, read_norm_stats, write_norm_stats
 from train_shards.policy import Batch, Noise, Policy, draw_noise
 from train_shards.ranks import Interval, Ranks, StopRequest, joined_ranks
+from train_shards.run_scope import check_run
 from train_shards.sampling import ResumableSampler
 from train_shards.train_config import TrainConfig, config_text, load_config
 from train_shards.train_log import (
@@ -65,13 +67,16 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
     """Trains until ``num_train_steps``, or until SIGTERM reaches any rank; saves at the end.
 
     Raises:
-        UserError: settings, folder and data do not fit together.
+        UserError: settings, folder and data do not fit together, or the run is not the one whose
+            samples are stored.
         DataError: damaged data, statistics or checkpoint.
     """
     stop = StopRequest()
     dataset = open_dataset(config)
     sampler = make_sampler(config, ranks, dataset)
     given_stats = None if config.norm_stats is None else read_norm_stats(Path(config.norm_stats))
+    if not config.resume:
+        check_stored(dataset, sampler, config.num_train_steps)  # before there is a folder
     folder, log = config.folder, log_path(config.folder, ranks.rank)
     open_run_folder(folder, ranks, resume=config.resume, overwrite=config.overwrite)
     start_log(log)
@@ -86,6 +91,7 @@ def train(config: TrainConfig, ranks: Ranks) -> None:
     if step >= config.num_train_steps:
         _LOG.info("nothing to do after step %d", step)
         return
+    check_stored(dataset, sampler, config.num_train_steps - step)
     model = ranks.wrap(policy)
     samples = SampleLog(folder, ranks.rank) if config.log_samples else None
     is_tracked = config.wandb_enabled and ranks.is_first
@@ -139,6 +145,16 @@ def timed_next(batches: Iterator[Batch]) -> tuple[Batch, float]:
     """Returns the next batch and the seconds spent waiting for it."""
     asked_s = time.perf_counter()
     return next(batches), time.perf_counter() - asked_s
+
+
+def check_stored(dataset: Any, sampler: ResumableSampler, steps: int) -> None:
+    """Passes when every sample of so many steps is stored; only outputs of one run lack some.
+
+    Raises:
+        UserError: the run goes beyond what was stored; both values are named.
+    """
+    if (scope := getattr(dataset, "run_scope", None)) is not None:
+        check_run(scope, sampler, steps, where=str(dataset.out))
 
 
 def descend(

@@ -47,6 +47,7 @@ def plan(
     if out is not None:
         checked_output(out, options.staging)
     budget_bytes = None if budget is None else parse_bytes("--budget", budget)
+    for_run = options.run
     source, settings, selected = options.asked()
     with JobProgress() as display:
         found = predict(
@@ -59,6 +60,7 @@ def plan(
             num_frames=frames,
             cores=cores or len(os.sched_getaffinity(0)),
             budget_bytes=budget_bytes,
+            for_run=for_run,
         )
     if as_json:
         print(encode_json(found).decode(), end="")

@@ -19,6 +19,7 @@ def run(out: OutputOption, options: RunOptions) -> None:
     from predecode.tracking import Tracker
 
     out = checked_output(out, options.staging)
+    for_run = options.run
     source, settings, selected = options.asked()
     with place_of(out, options.staging) as place:
         with (
@@ -36,5 +37,6 @@ def run(out: OutputOption, options: RunOptions) -> None:
                 display,
                 overwrite=options.overwrite,
                 work=options.work(),
+                for_run=for_run,
             )
         finish(out, place.folder, source, outcome, options.max_failures, display.last)

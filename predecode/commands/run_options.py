@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from predecode.cluster import Cluster
+    from predecode.for_run import AskedRun
     from predecode.sources.episode import Episode, Source
     from predecode.tasks import Work
     from train_shards.manifest import Settings
@@ -90,6 +91,14 @@ class RunOptions:
     task_info: Annotated[
         bool, typer.Option("--task-info", help="Keep the column observation.task_info.")
     ] = False
+    for_run: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(
+            metavar="steps=N global-batch=N seed=N",
+            help="Store only what this training run sees, in the global order. global-batch is the "
+            "batch of all ranks together. A longer run adds what is missing.",
+        ),
+    ] = None
     seed: Annotated[int, typer.Option(help="Of the shuffled layout and a share held out.")] = 0
     name: Annotated[
         str | None, typer.Option(help="First part of shard names. Default: the source's name.")
@@ -136,6 +145,17 @@ class RunOptions:
         )
         selected = select_episodes(source.episodes, self.tasks, self.episodes, source.task_names)
         return Asked(source, settings, selected)
+
+    @property
+    def run(self) -> "AskedRun | None":
+        """The training run that is asked for; None for all samples.
+
+        Raises:
+            UserError: words of another form.
+        """
+        from predecode.for_run import parse_run
+
+        return None if self.for_run is None else parse_run(self.for_run)
 
     def start_cluster(
         self, note: Callable[[str], None]

@@ -6,7 +6,7 @@ GOP, the last pictures that a decoder holds back. Pure but for the keyframes' po
 
 import itertools
 import random
-from bisect import bisect
+from bisect import bisect, bisect_left
 from collections.abc import Callable, Sequence
 
 from predecode.planning import PlannedEpisode
@@ -44,35 +44,36 @@ def draw_samples(
         seed: of the draws: the same seed looks at the same samples.
     """
     draw = random.Random(seed)
-    by_id = {planned.episode.episode_index: planned for planned in episodes}
-    stored_of = {number: planned.stored_frames(stride) for number, planned in by_id.items()}
+    # A run that was extended has frames of one episode in several generations.
+    ids = [planned.episode.episode_index for planned in episodes]
+    frames = [planned.stored_frames(stride) for planned in episodes]
     ends = [
         (episode_index, frame)
-        for episode_index, stored in stored_of.items()
+        for episode_index, stored in zip(ids, frames, strict=True)
         for frame in sorted({stored[0], stored[-1]} if len(stored) else ())
     ]
-    pairs = list(itertools.product(by_id, cameras))
+    pairs = list(itertools.product(range(len(episodes)), cameras))
     chosen = sorted(draw.sample(range(len(pairs)), min(MOST_GOPS, len(pairs))))
     gops = [
-        (pairs[number][0], keyframe)
-        for number in chosen
-        for keyframe in keyframes_of(by_id[pairs[number][0]], pairs[number][1])
+        (number, keyframe)
+        for number, camera in (pairs[place] for place in chosen)
+        for keyframe in keyframes_of(episodes[number], camera)
         if keyframe > 0
     ]
     gops = sorted(set(gops))
     borders = [
-        (episode_index, frame)
-        for episode_index, keyframe in sorted(draw.sample(gops, min(MOST_GOPS, len(gops))))
-        for frame in around(keyframe, stored_of[episode_index])
+        (ids[number], frame)
+        for number, keyframe in sorted(draw.sample(gops, min(MOST_GOPS, len(gops))))
+        for frame in around(keyframe, frames[number])
     ]
     return _distinct({
         "ends": ends,
         "keyframes": borders,
-        "random": _evenly(list(by_id), list(stored_of.values()), draw, num_random),
+        "random": _evenly(ids, frames, draw, num_random),
     })  # fmt: skip
 
 
-def around(keyframe: int, stored: range) -> list[int]:
+def around(keyframe: int, stored: Sequence[int]) -> list[int]:
     """Returns those of an episode's stored frames that are nearest to a keyframe, ascending.
 
     >>> around(250, range(300)), around(250, range(0, 300, 6)), around(1, range(2))
@@ -80,13 +81,17 @@ def around(keyframe: int, stored: range) -> list[int]:
     >>> around(250, range(249, 300)), around(250, range(251)), around(250, range(400, 500))
     ([249, 250, 251], [247, 248, 249, 250], [])
     """
-    # Position of the first stored frame from the keyframe on.
-    first = -((stored.start - keyframe) // stored.step)
+    # Position of the first stored frame from the keyframe on, of a range also beyond its ends.
+    first = (
+        -((stored.start - keyframe) // stored.step)
+        if isinstance(stored, range)
+        else bisect_left(stored, keyframe)
+    )
     return list(stored[max(first - BEFORE, 0) : max(first + AFTER, 0)])
 
 
 def _evenly(
-    ids: list[int], frames: list[range], draw: random.Random, num_random: int
+    ids: list[int], frames: list[Sequence[int]], draw: random.Random, num_random: int
 ) -> list[tuple[int, int]]:
     """Samples drawn from all without listing them: there may be 10^8."""
     stops = list(itertools.accumulate(len(stored) for stored in frames))

@@ -67,24 +67,20 @@ class VerifyJob(msgspec.Struct, frozen=True, kw_only=True):
 
     def expected_samples(self) -> list[tuple[int, int]]:
         """Returns the samples that the shard must hold, in order."""
-        absent = set(self.absent)
-        return sample_order(
-            (
-                (piece.episode_index, frame)
-                for piece in self.shard.task.pieces
-                if piece.episode_index not in absent
-                for frame in frames_of([piece], self.shard.settings)
-            ),
-            self.shard.settings,
-        )
+        return sample_order(self._planned_samples(), self.shard.settings)
+
+    def _planned_samples(self) -> Iterator[tuple[int, int]]:
+        planned = {p.episode.episode_index: p for p in self.shard.episodes}
+        for number, pieces in itertools.groupby(
+            self.shard.task.pieces, key=lambda piece: piece.episode_index
+        ):
+            if number not in self.absent:
+                for frame in frames_of(pieces, planned[number], self.shard.settings):
+                    yield number, frame
 
     def holds(self, sample: tuple[int, int]) -> bool:
         """Whether the plan gives the shard this ``(episode_index, frame_index)``."""
-        episode_index, frame = sample
-        return episode_index not in self.absent and any(
-            piece.episode_index == episode_index and piece.start <= frame < piece.stop
-            for piece in self.shard.task.pieces
-        )
+        return sample in self._planned_samples()
 
     def chosen(self, stored: Sequence[tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
         """Returns reason -> samples to decode again, of those that are stored and served."""

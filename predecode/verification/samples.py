@@ -82,7 +82,7 @@ def verify_samples(job: SamplesJob, report: Callable[[int], None]) -> SamplesVer
             batch = pairs[start : start + _BATCH]
             try:
                 both = _items(shards, online, batch)
-            except DataError as error:
+            except (DataError, UserError) as error:  # or of a frame that its run never sees
                 verdict.findings.append(_finding(job, "", "items of shards and source", error))
                 continue
             for stored, fresh in both:
@@ -94,7 +94,8 @@ def verify_samples(job: SamplesJob, report: Callable[[int], None]) -> SamplesVer
 
 def _open(job: SamplesJob) -> tuple[ShardDataset, OnlineDataset]:
     deltas_s: dict[str, list[float]] = {}
-    if job.fps is not None and _ACTION in ShardDataset(job.out, split=job.split)[0]:
+    plain = ShardDataset(job.out, split=job.split)
+    if job.fps is not None and _ACTION in plain[plain.first_position]:
         numerator, denominator = job.fps
         deltas_s[_ACTION] = [i * denominator / numerator for i in range(ACTION_HORIZON)]
     shards = ShardDataset(job.out, split=job.split, delta_timestamps=deltas_s, check_members=True)

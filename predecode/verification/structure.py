@@ -9,10 +9,11 @@ import msgspec
 
 from predecode.dropped import load_dropped
 from predecode.errors import DataError
-from predecode.manifest import Finished, build_manifest, write_split_index
+from predecode.for_run import first_part, universe_of
+from predecode.manifest import Finished, build_manifest, faults_of, write_split_index
 from predecode.pipeline import frames_of
 from predecode.places import Place, at
-from predecode.planning import Plan, plan_digest
+from predecode.planning import Piece, Plan, plan_digest
 from predecode.progress import Display
 from predecode.verification.report import Finding
 from train_shards.index import Index
@@ -33,6 +34,7 @@ def check_output(
         yield from _check_plan(item.plan)
     place = at(out)
     yield from _check_manifest(manifest, finished, load_dropped(place.folder).episodes)
+    yield from _check_run(finished)
     yield from _check_indexes(place, manifest, finished)
     known = {shard.path for g in manifest.generations for shard in g.shards}
     known |= {f"{path}.idx" for path in known}  # Energon puts its own index beside each tar
@@ -82,19 +84,52 @@ def _check_plan(plan: Plan) -> Iterator[Finding]:
     digest = plan_digest(plan)
     if digest != plan.digest:
         yield _finding("plan", where, f"digest {plan.digest}", digest)
-    dealt: dict[int, list[int]] = {p.episode.episode_index: [] for p in plan.episodes}
+    pieces: dict[int, list[Piece]] = {}
     for shard in plan.shards:
         for piece in shard.pieces:
-            frames = frames_of([piece], plan.settings)
-            dealt.setdefault(piece.episode_index, []).extend(frames)
+            pieces.setdefault(piece.episode_index, []).append(piece)
     for planned in plan.episodes:
-        frames = sorted(dealt[planned.episode.episode_index])
+        own = pieces.get(planned.episode.episode_index, [])
+        frames = sorted(frames_of(own, planned, plan.settings))
         if frames != list(planned.stored_frames(plan.settings.stride)):
             yield _finding(
                 "coverage",
                 f"{where}, episode {planned.episode.episode_index:08d}",
                 "every selected frame exactly once",
                 f"{len(frames)} frames, {len(set(frames))} of them different",
+            )
+
+
+def _check_run(finished: Sequence[Finished]) -> Iterator[Finding]:
+    """The plans deal every sample that the run sees, computed again, and no other.
+
+    An episode that is at fault or dropped need not have all: an extension leaves it alone.
+    """
+    scope = finished[-1].plan.run_scope
+    if not scope:
+        return
+    universe = universe_of(finished[0].plan)
+    if universe.num_samples != scope.num_samples:
+        yield _finding("run", "universe", f"{scope.num_samples} samples", universe.num_samples)
+        return
+    part = first_part(universe, scope)
+    if part.scope != scope:
+        yield _finding("run", "plan", part.scope, scope)
+    dealt: dict[int, set[int]] = {}
+    for item in finished:
+        for planned in item.plan.episodes:
+            if planned.split == "train":
+                frames = planned.stored_frames(universe.stride)
+                dealt.setdefault(planned.episode.episode_index, set()).update(frames)
+    gone = {*faults_of(list(finished))}.union(*(item.dropped for item in finished))
+    for episode in sorted({*dealt, *part.frames}):
+        wanted, have = set(part.frames.get(episode, ())), dealt.get(episode, set())
+        if have - wanted or (wanted - have and episode not in gone):
+            yield _finding(
+                "run",
+                f"episode {episode:08d}",
+                f"the {len(wanted)} frames that the run {scope} sees",
+                f"{len(wanted - have)} of them missing, {len(have - wanted)} others",
             )
 
 

@@ -138,7 +138,7 @@ def changed_plan(out: Path, key: str) -> None:  # noqa: ARG001
 def foreign_version(out: Path, key: str) -> None:  # noqa: ARG001
     path = out / ".predecode/manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["format"]["major"] = 2
+    manifest["format"]["major"] = 3
     path.write_text(json.dumps(manifest))
 
 

@@ -14,6 +14,7 @@ import msgspec
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
 from predecode.dropping import DropOutcome, drop_episodes
+from predecode.for_run import AskedRun
 from predecode.job import Outcome, retry_job, run_job
 from predecode.manifest import CARD_FIGURES, Finished
 from predecode.output import finished_generations, load_plans
@@ -94,6 +95,7 @@ def run_here(
     overwrite: bool = False,
     cluster: Cluster | None = None,
     work: Work = run_task,
+    for_run: AskedRun | None = None,
     **options: Any,
 ) -> Outcome:
     """Runs the job in this process with the defaults of the command line but small shards."""
@@ -101,7 +103,10 @@ def run_here(
     settings = make_settings(source, **{**DEFAULTS, **options})
     selected = select_episodes(source.episodes, tasks, episodes, source.task_names)
     start = starter(cluster or InProcess())
-    return run_job(out, source, settings, selected, start, Silent(), overwrite=overwrite, work=work)
+    return run_job(
+        out, source, settings, selected, start, Silent(), overwrite=overwrite, work=work,
+        for_run=for_run,
+    )  # fmt: skip
 
 
 def retry_here(

@@ -63,6 +63,14 @@ ROWS: dict[str, str] = {
     f"{RUN} --modalities rbg": r"--modalities rbg: expected one of rgb, depth, .*mean 'rgb'\?$",
     f"{RUN} --modalities seg_instance_id": r"_instance_id: --src b1k at b1k has rgb",
     f"{RUN} --stride 0": r"--stride 0: expected 1 or more\.$",
+    f"{RUN} --for-run steps=5 batch=8 seed=1": (
+        r"--for-run steps=5 batch=8 seed=1: expected steps=50000 global-batch=64 seed=42\. "
+        r"global-batch counts all ranks together: the batch of a GPU times their number\.$"
+    ),
+    f"{RUN} --for-run steps=5 seed=1": r"predecode: Option '--for-run' requires 3 arguments",
+    f"{RUN} --for-run steps=0 global-batch=8 seed=1": (
+        r"--for-run steps=0: expected a whole number from 1 on\.$"
+    ),
     f"{RUN} --stride x": r"predecode run: Invalid value for '--stride': .* integer, got 'x'\. See",
     f"{RUN} --stride=x": r"predecode run: Invalid value for '--stride': .* integer, got 'x'\. See",
     f"{RUN} --size big": r"--size big: expected 'native', one number \(224\) or WxH \(320x240\)",

@@ -341,6 +341,7 @@ class StandIn:
         stored = {name: value for name, value in options.items() if name != "modalities"}
         self.items = ShardDataset(root.parent / "out", **stored)
         self.digest, self.fps, self.state_layout = "on line", (30, 1), LAYOUT_2025
+        self.run_scope = None
 
     def __len__(self) -> int:
         return len(self.items)

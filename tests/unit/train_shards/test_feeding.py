@@ -12,6 +12,7 @@ from torch.utils.data import DistributedSampler, RandomSampler, SequentialSample
 from train_shards.errors import UserError
 from train_shards.feeding import EpochSampler, Feeding, find_served
 from train_shards.order import GlobalOrder
+from train_shards.run_scope import RunScope
 from train_shards.weighted_order import WeightedOrder, cumulative_weights
 
 NUM_SAMPLES = 22
@@ -21,6 +22,7 @@ class Served(torch.utils.data.Dataset[int]):
     """Stands for a class that the import hook supplies."""
 
     digest = "0123456789abcdef"
+    run_scope = None
 
     def __init__(self, sampling_order: Any = None) -> None:
         self.sampling_order = sampling_order
@@ -276,3 +278,35 @@ def test_the_trainers_own_configuration_is_remembered(tmp_path: Path) -> None:
     (tmp_path / "12").mkdir()
     assert module.cli() is config
     assert read(fed(feeding=feeding)) == epoch(2)[8:]
+
+
+class OneRun(Served):
+    """An output of one run's samples: 2 steps of 4 of seed 5."""
+
+    run_scope: Any = RunScope(
+        steps=2, global_batch=4, seed=5, num_samples=NUM_SAMPLES, universe="", num_stored=8
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "both"),
+    [
+        ({}, {"seed": 6}, "seed 5, this run has 6"),
+        ({}, {"seed": 5, "shuffle": "block"}, "order 'global', this run has 'block"),
+        ({}, {"seed": 5, "script_words": ("--steps=3",)}, "takes 12: 3 steps of 4 from 0"),
+        ({"batch_size": 9}, {"seed": 5}, "first 8 of epoch 0. This run takes 9: a step of 9"),
+    ],
+)
+def test_a_loader_beyond_the_run_that_is_stored_is_refused(
+    arguments: dict[str, Any], options: dict[str, Any], both: str
+) -> None:
+    feeding = Feeding(data="shards", source="/shards", **options)
+    with pytest.raises(UserError, match=f"/shards: .*steps=2 global-batch=4 seed=5.*{both}"):
+        fed(Wrapper(OneRun()), feeding, **arguments)
+
+
+def test_the_line_names_the_run_that_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
+    feeding = Feeding(data="shards", source="/shards", seed=5)
+    feeding.config = SimpleNamespace(num_train_steps=2)
+    fed(Wrapper(OneRun()), feeding)
+    assert "tail=drop run='steps=2 global-batch=4 seed=5'" in capsys.readouterr().out

@@ -121,6 +121,6 @@ def test_a_higher_major_version_is_refused_and_a_lower_one_read() -> None:
     check_version(1, where="x")
     check_version(0, where="x")
     with pytest.raises(
-        DataError, match="x.json: format version 2, this reader knows up to 1. Install a newer"
+        DataError, match="x.json: format version 3, this reader knows up to 2. Install a newer"
     ):
-        check_version(2, where="x.json")
+        check_version(3, where="x.json")

@@ -11,9 +11,12 @@ from predecode.output import finished_generations, load_plans
 from predecode.sources.barcode import Identity, read
 from predecode.verification.structure import check_output
 from train_shards.dataset import IMAGE_KEY, ShardDataset
+from train_shards.errors import UserError
 from train_shards.manifest import load_manifest
+from train_shards.order import GlobalOrder
 
-GOLDEN = sorted((Path(__file__).parents[2] / "golden").glob("v*"))
+GOLDEN = sorted((Path(__file__).parents[2] / "golden").glob("v1.*"))
+OF_RUN = Path(__file__).parents[2] / "golden/v2.0"
 CAMERAS = ("head", "left_wrist", "right_wrist")
 
 
@@ -101,3 +104,23 @@ def test_values_are_the_literal_ones(out: Path) -> None:
         names = tar.getnames()
     assert len(names) == 3 * MADE[out.name].members
     assert np.isfinite(item["observation.state"]).all()
+
+
+def test_one_runs_samples_of_2_0_are_read() -> None:
+    assert list(check_output(OF_RUN, load_manifest(OF_RUN), finished_generations(
+        OF_RUN, load_plans(OF_RUN), check_files=False
+    ))) == []  # fmt: skip
+    (index,) = OF_RUN.glob(".predecode/index/*.idx")
+    assert index.read_bytes()[:10] == b"PREDIDX1\x02\x00"
+    dataset = ShardDataset(OF_RUN, check_index=True)
+    assert str(dataset.run_scope) == "steps=2 global-batch=1 seed=1"
+    assert len(dataset) == 3
+    order = [GlobalOrder(3, seed=1).sample(position) for position in range(3)]
+    assert order == [1, 0, 2]
+    for sample in order[:2]:
+        item = dataset[sample]
+        assert item["sample_index"] == sample
+        assert read(item[IMAGE_KEY + "head"]) == Identity(10, 40 * sample, "head")
+        assert item["timestamp"] == 40 * sample / 30
+    with pytest.raises(UserError, match="sample 2 is not stored"):
+        dataset[order[2]]

@@ -18,10 +18,12 @@ from train_shards.index import (
     EPISODE_DTYPE,
     LIVE,
     NOT_STORED,
+    RUN_EPISODE_DTYPE,
     Index,
     Location,
     row_of_position,
     sample_dtype,
+    stored_range,
     write_index,
 )
 from train_shards.ledger import ledger_dtype
@@ -289,9 +291,9 @@ def test_a_foreign_file_is_refused(small: Path) -> None:
 
 def test_a_higher_major_version_is_refused(small: Path) -> None:
     data = bytearray(small.read_bytes())
-    data[8:10] = struct.pack("<H", 2)
+    data[8:10] = struct.pack("<H", 3)
     small.write_bytes(data)
-    with pytest.raises(DataError, match="train.idx: format version 2, this reader knows up to 1"):
+    with pytest.raises(DataError, match="train.idx: format version 3, this reader knows up to 2"):
         Index(small, NUM_MEMBERS)
 
 
@@ -387,3 +389,46 @@ def test_closing_twice_is_allowed(small: Path) -> None:
     index = Index(small, NUM_MEMBERS)
     index.close()
     index.close()
+
+
+@pytest.fixture
+def of_run(tmp_path: Path) -> Path:
+    """One run's samples: frames 3, 8, 40 of an episode of 50, none of one of 9, 0 of one of 2."""
+    path = tmp_path / "train.idx"
+    episodes = np.zeros(3, RUN_EPISODE_DTYPE)
+    episodes["episode_index"], episodes["num_rows"] = [5, 7, 15], [3, 0, 1]
+    episodes["row_start"], episodes["flags"] = [0, 3, 3], LIVE
+    episodes["num_frames"] = episodes["num_samples"] = [50, 9, 2]
+    frames = {5: np.array([3, 8, 40]), 15: np.array([0])}
+    rows = np.zeros(4, ledger_dtype(NUM_MEMBERS, 1))
+    rows["episode_index"], rows["frame_index"] = [15, 5, 5, 5], [0, 40, 3, 8]
+
+    def ranks_of(episode_index: int, own: NDArray[np.uint32]) -> NDArray[np.int64]:
+        return np.searchsorted(frames[episode_index], own)
+
+    with path.open("wb") as file:
+        write_index(file, episodes, NUM_MEMBERS, [(0, rows)], ranks_of)
+    return path
+
+
+def test_rows_of_a_run_are_found_by_their_frames(of_run: Path) -> None:
+    index = Index(of_run, NUM_MEMBERS, check_blocks=True)
+    assert (index.is_run, RUN_EPISODE_DTYPE.itemsize) == (True, 64)
+    assert of_run.stat().st_size == 128 + 3 * 64 + 4 * (24 + 8 * NUM_MEMBERS + 8) + 8
+    found = [index.row_of_frame(0, frame) for frame in (0, 3, 8, 9, 40, 41)]
+    assert found == [None, 0, 1, None, 2, None]
+    assert index.row_of_frame(1, 0) is None
+    assert [index.row_of_frame(2, frame) for frame in (0, 1)] == [3, None]
+    assert stored_range(index.episodes[0], 1) == (0, 50)
+
+
+@pytest.mark.parametrize(("field", "value"), [("num_samples", 51), ("num_samples", 2)])
+def test_more_rows_than_samples_or_samples_than_frames_are_refused(
+    tmp_path: Path, field: str, value: int
+) -> None:
+    episodes = np.zeros(1, RUN_EPISODE_DTYPE)
+    episodes["num_rows"], episodes["num_frames"], episodes[field] = 3, 50, value
+    with (tmp_path / "train.idx").open("wb") as file:
+        write_index(file, episodes, NUM_MEMBERS, [], lambda _, frames: frames.astype(np.int64))
+    with pytest.raises(DataError, match="its episodes are not those of 3 rows in order"):
+        Index(tmp_path / "train.idx", NUM_MEMBERS)

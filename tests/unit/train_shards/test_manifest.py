@@ -82,9 +82,9 @@ def test_a_higher_minor_version_is_read(plain: Plain) -> None:
 
 def test_a_higher_major_version_is_refused_before_anything_else() -> None:
     with pytest.raises(
-        DataError, match="m.json: format version 2, this reader knows up to 1. Install a newer"
+        DataError, match="m.json: format version 3, this reader knows up to 2. Install a newer"
     ):
-        decode({"format": {"major": 2, "minor": 0}, "settings": "something else"})
+        decode({"format": {"major": 3, "minor": 0}, "settings": "something else"})
 
 
 def put(*path: str | int, value: object) -> Callable[[Plain], None]:

@@ -17,6 +17,8 @@ from train_shards.skill_weights import WeightGroup
 class Member:
     """Items that name their member and position."""
 
+    run_scope = None
+
     def __init__(self, name: str, length: int, groups: list[WeightGroup] | None = None) -> None:
         self.digest, self.length = name, length
         self.groups = groups or [WeightGroup(1.0, [(0, length)])]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from train_shards.errors import UserError
-from train_shards.run_folder import RunFolder
+from train_shards.run_folder import RunFolder, planned_steps
 
 WORDS = ("pi05_b1k", "--exp_name", "first")
 
@@ -95,3 +95,19 @@ def test_checkpoints_that_count_otherwise_are_refused(tmp_path: Path) -> None:
     checkpoints(tmp_path / "9", "train_state", "params")
     with pytest.raises(UserError, match="checkpoint 9 is one of the JAX trainer"):
         RunFolder(tmp_path, resume=True).start_step(None)
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "steps"),
+    [
+        ([], None, None),
+        (["pi05", "--num-train-steps", "7"], None, 7),
+        (["--num_train_steps=7"], SimpleNamespace(num_train_steps=9), 9),
+        (["--steps=5"], SimpleNamespace(), 5),
+        (["--steps=many"], None, None),
+    ],
+)
+def test_the_steps_of_a_run_are_told_by_its_configuration_or_words(
+    words: list[str], config: object, steps: int | None
+) -> None:
+    assert planned_steps(words, config) == steps

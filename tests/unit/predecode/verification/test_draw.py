@@ -49,6 +49,8 @@ def test_around_a_keyframe_only_what_is_stored_of_a_part_of_an_episode() -> None
     assert around(250, range(248, 900)) == [248, 249, 250, 251]
     assert around(250, range(100, 249)) == [247, 248]
     assert around(250, range(600, 900)) == []
+    assert around(250, [1, 3, 100, 249, 260, 900, 901]) == [3, 100, 249, 260, 900]  # of a run
+    assert around(250, []) == []
 
 
 def test_a_large_set_costs_200_videos_and_200_keyframes() -> None:
