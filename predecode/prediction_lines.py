@@ -67,7 +67,7 @@ def _budget_lines(found: Prediction, budget_bytes: int) -> Iterator[str]:
         yield f"  fits: {_words(choice)} ({format_bytes(choice.total_bytes)})"
     if not fitting:
         share = budget_bytes / found.total_bytes
-        yield f"  no choice above fits; of these settings, {share:.1%} of the frames would"
+        yield f"  no choice above fits; about {share:.1%} of the episodes would, see --episodes"
 
 
 def _table(choices: Sequence[Choice]) -> Iterator[str]:
