@@ -330,6 +330,20 @@ class Index:
         is_there = place < num_rows and self._frame_index(rows[place]) == frame_index
         return rows[place] if is_there else None
 
+    def frames(self, episode: int) -> list[int]:
+        """Returns the frames of an episode's rows, ascending. Cost: one pread of the rows.
+
+        Args:
+            episode: position in ``episodes``.
+        """
+        start, num_rows = (int(self.episodes[episode][name]) for name in ("row_start", "num_rows"))
+        size = num_rows * self._record_bytes
+        data = self._read(self._samples_offset + start * self._record_bytes, size)
+        records = np.frombuffer(data, np.uint8).reshape(num_rows, self._record_bytes)
+        stop = _FRAME_INDEX_OFFSET + 4
+        found: list[int] = records[:, _FRAME_INDEX_OFFSET:stop].copy().view("<u4")[:, 0].tolist()
+        return found
+
     def _frame_index(self, row: int) -> int:
         place = self._samples_offset + row * self._record_bytes + _FRAME_INDEX_OFFSET
         return int.from_bytes(self._read(place, 4), "little")

@@ -220,6 +220,16 @@ class ShardReader:
             for span in spans_of_runs(index.episodes, runs, self.settings.stride, start)
         ]
 
+    def stored_frames(self, span: Span) -> Sequence[int]:
+        """Returns the frames of a span that are stored: of one run's samples not all are.
+
+        Cost: a pread of the episode's rows, where one run's samples are stored.
+        """
+        if self._run_rows is not None:
+            return self._run_rows.frames(span.episode_index)
+        stop = span.first_frame + (span.num_samples - 1) * span.stride + 1
+        return range(span.first_frame, stop, span.stride)
+
     def locate(self, position: int) -> Place:
         """Returns where the ``position``-th selected sample is. Cost: one small pread.
 

@@ -111,6 +111,19 @@ class RunRows:
                 return self.sample_index(episode_index, min(frames))
         raise DataError(f"{self._where}: every sample of the run is missing.")
 
+    def frames(self, episode_index: int) -> list[int]:
+        """Returns the frames of an episode that are stored, ascending.
+
+        Cost: a pread of its rows in each generation.
+        """
+        pairs = zip(self._indexes, self._ordinals, strict=True)
+        return sorted(
+            frame
+            for index, ordinals in pairs
+            if (ordinal := ordinals.get(episode_index)) is not None
+            for frame in index.frames(ordinal)
+        )
+
     def spans(self) -> list[Span]:
         """Returns where the samples of each episode stand that is not missing altogether."""
         return [

@@ -19,7 +19,7 @@ def inspect_episode(output: OpenOutput, episode_index: int) -> EpisodeFound:
     Cost: a small pread a stored frame, the episode's table and the plan; opens no shard.
     """
     episode = output.episode(episode_index, "--episode")
-    reader, frames = output.reader(episode), episode.frames
+    reader, frames = output.reader(episode), output.frames(episode)
     places = [output.place(episode, frame) for frame in frames]
     first = places[0]
     plan, planned = output.planned(episode)
@@ -45,7 +45,7 @@ def inspect_episode(output: OpenOutput, episode_index: int) -> EpisodeFound:
         num_samples=len(frames),
         first_frame=frames[0],
         last_frame=frames[-1],
-        stride=frames.step,
+        stride=episode.span.stride,
         shards=[shards[path] for path in sorted(shards)],
         members=[
             ImageBytes(

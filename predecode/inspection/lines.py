@@ -26,7 +26,8 @@ def output_lines(found: OutputFound) -> Iterator[str]:
         f"{'complete' if manifest.complete else 'INCOMPLETE'}"
     )
     version = f"format {manifest.format.major}.{manifest.format.minor}"
-    yield f"written by {manifest.written_by}, {version}"
+    run = f", the samples of one run: {manifest.run_scope}" if manifest.run_scope else ""
+    yield f"written by {manifest.written_by}, {version}{run}"
     yield "settings: " + ", ".join(f"{n} {v}" for n, v in settings_of(manifest.settings).items())
     for split, figures in found.splits.items():
         yield (

@@ -37,14 +37,9 @@ class StoredEpisode(NamedTuple):
 
     split: str
     span: Span
-    """Where its samples stand in the split."""
-
-    @property
-    def frames(self) -> range:
-        """Its frames that are stored."""
-        span = self.span
-        stop = span.first_frame + (span.num_samples - 1) * span.stride + 1
-        return range(span.first_frame, stop, span.stride)
+    """Where its samples stand in the split; not each of them is stored, where one run's are."""
+    num_samples: int
+    """That are stored."""
 
 
 class OpenOutput:
@@ -71,9 +66,10 @@ class OpenOutput:
             if any(split in generation.indexes for generation in self.manifest.generations)
         }
         found = [
-            StoredEpisode(split, span)
+            StoredEpisode(split, span, num_samples)
             for split, reader in self._readers.items()
             for span in reader.spans()
+            if (num_samples := len(reader.stored_frames(span)))
         ]
         self.episodes = {
             episode.span.episode_index: episode
@@ -84,6 +80,10 @@ class OpenOutput:
     def reader(self, episode: StoredEpisode) -> ShardReader:
         """Returns what reads an episode."""
         return self._readers[episode.split]
+
+    def frames(self, episode: StoredEpisode) -> Sequence[int]:
+        """Returns the frames of an episode that are stored, ascending."""
+        return self.reader(episode).stored_frames(episode.span)
 
     def episode(self, episode_index: int, option: str) -> StoredEpisode:
         """Returns an episode.
@@ -107,6 +107,8 @@ class OpenOutput:
                 )
         if any(gone.episode_index == episode_index for gone in self.manifest.dropped):
             raise UserError(f"{where} was dropped from this output. Choose another.")
+        if self.manifest.run_scope is not None:
+            raise UserError(f"{where}: the one run that is stored sees none of its frames.")
         if not self.episodes:
             raise UserError(f"{where} is not here: no episode is.")
         nearest = min(self.episodes, key=lambda known: (abs(known - episode_index), known))
@@ -127,13 +129,13 @@ class OpenOutput:
         except DataError as error:
             raise UserError(f"--key: {error}.") from error
         episode = self.episode(episode_index, f"--key {key}")
-        frames = episode.frames
+        frames = self.frames(episode)
         if frame not in frames:
             nearest = min(frames, key=lambda known: (abs(known - frame), known))
             raise UserError(
                 f"{self.name}: --key {key}: frame {frame} is not stored; the nearest is "
                 f"{format_key(episode_index, nearest)}. Stored of this episode are {len(frames):,} "
-                f"frames: {frames.start} to {frames[-1]}, stride {frames.step}."
+                f"frames: {frames[0]} to {frames[-1]}, stride {episode.span.stride}."
             )
         return episode, self.place(episode, frame)
 
@@ -165,7 +167,7 @@ class OpenOutput:
 
         Cost: reads the plan of its generation, 1 kB an episode.
         """
-        entry = self.reader(episode).generation(self.place(episode, episode.frames.start))
+        entry = self.reader(episode).generation(self.place(episode, self.frames(episode)[0]))
         plan, wanted = self.plan(entry), episode.span.episode_index
         for planned in plan.episodes:
             if planned.episode.episode_index == wanted:

@@ -136,7 +136,7 @@ def _sheets(
     drawn: set[tuple[StoredEpisode, int]] = set()
     for number in range(_SHOTS):
         episode = episodes[number % len(episodes)]
-        frames = episode.frames
+        frames = output.frames(episode)
         first = _rank(output, episode, number) % len(frames)
         following = (frames[(first + n) % len(frames)] for n in range(_SHOTS))
         new = next((frame for frame in following if (episode, frame) not in drawn), None)
@@ -176,7 +176,7 @@ def _note(image: NDArray[Any], modality: str) -> str:
 
 
 def _episode(output: OpenOutput, texts: OutputTexts, episode: StoredEpisode) -> EpisodeShown:
-    settings, frames = output.settings, episode.frames
+    settings, frames = output.settings, output.frames(episode)
     rgb = [name for name in settings.camera_names if settings.is_rgb(name)]
     image = (rgb or settings.camera_names)[0]
     even = sorted({frames[i] for i in np.linspace(0, len(frames) - 1, _STRIP_SHOTS).astype(int)})
@@ -202,15 +202,19 @@ def _counts(
 ) -> tuple[dict[int, int], dict[str, dict[int, int]], int]:
     """Lengths of all episodes; bytes of each image in samples drawn evenly over all of them."""
     episodes = list(output.episodes.values())
-    lengths = Counter(output.place(episode, episode.frames[0]).num_frames for episode in episodes)
-    stops = np.cumsum([episode.span.num_samples for episode in episodes])
+    lengths = Counter(
+        output.place(episode, output.frames(episode)[0]).num_frames for episode in episodes
+    )
+    stops = np.cumsum([episode.num_samples for episode in episodes])
     num_samples = int(stops[-1]) if len(stops) else 0
     bytes_of: dict[str, Counter[int]] = {name: Counter() for name in images}
     positions = np.unique(np.linspace(0, num_samples - 1, min(_DRAWN, num_samples)).astype(int))
     for position in positions.tolist():
         number = int(np.searchsorted(stops, position, "right"))
         episode = episodes[number]
-        frame = episode.frames[position - int(stops[number])]  # counted from the episode's end
+        frame = output.frames(episode)[
+            position - int(stops[number])
+        ]  # counted from the episode's end
         place, reader = output.place(episode, frame), output.reader(episode)
         for name, counts in bytes_of.items():
             counts[place.members[reader.fields.index(output.settings.field_of(name))][1]] += 1

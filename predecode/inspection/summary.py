@@ -30,7 +30,7 @@ def inspect_output(output: OpenOutput) -> OutputFound:
         figures.num_shards += 1
         figures.num_shard_bytes += shard.num_bytes
     for episode in output.episodes.values():
-        number, num_samples = episode.span.task_index, episode.span.num_samples
+        number, num_samples = episode.span.task_index, episode.num_samples
         unknown = TaskFigures(task_index=number, name="", task="")
         for own in (splits[episode.split], tasks.setdefault(number, unknown)):
             own.num_episodes += 1
@@ -45,7 +45,7 @@ def inspect_output(output: OpenOutput) -> OutputFound:
                 episode_index=number,
                 task_index=episode.span.task_index,
                 split=episode.split,
-                num_samples=episode.span.num_samples,
+                num_samples=episode.num_samples,
             )
             for number, episode in output.episodes.items()
         ],
