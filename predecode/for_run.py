@@ -158,7 +158,9 @@ def extended(scope: RunScope, asked: AskedRun, *, where: str) -> bool:
             are named.
     """
     if asked.seed == scope.seed and asked.global_batch <= scope.num_samples:
-        other = msgspec.structs.replace(scope, steps=asked.steps, global_batch=asked.global_batch)
+        other = msgspec.structs.replace(
+            scope, steps=asked.steps, global_batch=asked.global_batch, num_stored=scope.num_samples
+        )
         if scope.is_whole or scope.covers(other):
             return False
         if other.covers(scope):

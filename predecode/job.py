@@ -1,7 +1,7 @@
 """The job: plan what is new, run what has no receipt, publish. The same command resumes it."""
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -11,19 +11,9 @@ import msgspec
 from predecode.cluster import Cluster
 from predecode.dropped import Dropped, load_dropped
 from predecode.errors import EpisodeFault, UserError
-from predecode.for_run import (
-    AskedRun,
-    Decoding,
-    Universe,
-    decoding_of,
-    extended,
-    first_part,
-    missing_part,
-    run_note,
-)
+from predecode.for_run import AskedRun, extended
 from predecode.free_space import Unwritten, check_free_space
-from predecode.labels import labelled_frames, unlabelled_note
-from predecode.manifest import Finished, faults_of, is_published, publish
+from predecode.manifest import faults_of, is_published, publish
 from predecode.metadata_copies import without_episodes
 from predecode.output import (
     Job,
@@ -36,13 +26,13 @@ from predecode.output import (
 )
 from predecode.pipeline import ShardJob
 from predecode.places import LocalPlace, Place, at
-from predecode.planning import Plan, PlannedEpisode, RunPart, make_plan
+from predecode.planning import Plan, PlannedEpisode, make_plan
 from predecode.probe import environment, probe_hash
 from predecode.progress import Display, Ended
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode, check_unchanged
-from predecode.sources.episode import Episode, Source, annotated_source, with_images
+from predecode.sources.episode import Episode, Source, with_images
 from predecode.sources.instances import id_list_path, read_instances
 from predecode.standing_output import (
     known_episodes,
@@ -52,24 +42,14 @@ from predecode.standing_output import (
     refuse_shrinking,
 )
 from predecode.tasks import CHECK_BATCH, CheckJob, CheckReceipt, Done, Work, run_task
+from predecode.to_plan import ToPlan, longer_run, new_episodes, repaired, run_part
 from predecode.video.backends import STORING_BACKEND, load_backend
 from train_shards.format import MANIFEST_PATH, plan_path
 from train_shards.instances import instances_path
 from train_shards.manifest import Manifest, Settings, encode_json, load_manifest
-from train_shards.run_scope import RunScope
 from train_shards.storage import write_atomic
 
-__all__ = [
-    "New",
-    "Outcome",
-    "RunSeen",
-    "StartCluster",
-    "check_episodes",
-    "retry_job",
-    "run_job",
-    "run_part",
-    "to_plan",
-]
+__all__ = ["Outcome", "StartCluster", "check_episodes", "retry_job", "run_job"]
 
 StartCluster = Callable[[], AbstractContextManager[Cluster]]
 
@@ -84,31 +64,6 @@ class Outcome(NamedTuple):
     """Images that this call stored; 0 when there was nothing to do."""
     new_episodes: Sequence[Episode] = ()
     """Those whose metadata this call copied for the first time: of the generations it published."""
-
-
-class RunSeen(NamedTuple):
-    """What one generation stores of a training run."""
-
-    part: RunPart
-    decoding: Decoding
-    note: str
-    """What that saves, in words."""
-
-
-class New(NamedTuple):
-    """What is to be planned."""
-
-    episodes: Sequence[Episode]
-    labelled: dict[int, tuple[int, int]]
-    """``episode_index`` -> the frames ``[start, stop)`` that are asked for; empty for all."""
-    run: AskedRun | RunPart | None = None
-    """The training run whose samples alone are wanted: of an output's first plan as asked for, of a
-    later one what is missing of it."""
-
-    @property
-    def is_any(self) -> bool:
-        """Whether there is something to plan; a longer run may see nothing new."""
-        return bool(self.episodes) or isinstance(self.run, RunPart)
 
 
 def run_job(
@@ -153,13 +108,13 @@ def run_job(
         if plans and (for_run is not None or plans[0].run_scope):
             scope = plans[-1].run_scope
             refuse_other_run(place.name, plans, for_run, unknown)
-            new = New([], {})
+            new = ToPlan([], {})
             if for_run is not None and scope and extended(scope, for_run, where=place.name):
                 # What is at fault must be known first: an extension leaves it alone.
                 _complete(place, source, settings, plans, new, start_cluster, work, display)
-                new = _extension(place, source, plans, for_run)
+                new = longer_run(place, source, plans, for_run)
         else:
-            new = to_plan(source, settings, unknown, display, is_first=not plans)
+            new = new_episodes(source, settings, unknown, display, is_first=not plans)
             new = new._replace(run=for_run)
         return _complete(place, source, settings, plans, new, start_cluster, work, display)
 
@@ -209,75 +164,10 @@ def retry_job(
         episodes = [e for e in source.episodes if e.episode_index in chosen]
         settings = plans[0].settings
         if scope := plans[-1].run_scope:
-            new = _repair(place.name, finished, plans, scope, episodes)
+            new = repaired(place.name, finished, plans, scope, episodes)
         else:
-            new = to_plan(source, settings, episodes, display, is_first=False)
+            new = new_episodes(source, settings, episodes, display, is_first=False)
         return _complete(place, source, settings, plans, new, start_cluster, work, display, backend)
-
-
-def to_plan(
-    source: Source,
-    settings: Settings,
-    episodes: Sequence[Episode],
-    display: Display,
-    *,
-    is_first: bool,
-) -> New:
-    """Returns all of ``episodes``, or those with a labelled frame, and which frames these are.
-
-    What is planned already is not looked at again, so that annotations may change.
-
-    Raises:
-        UserError: it is to be the first plan, and has no episode.
-    """
-    if not settings.annotated_only:
-        return New(episodes, {})
-    labelled = labelled_frames(annotated_source(source), episodes, settings.stride)
-    note = unlabelled_note(episodes, labelled)
-    if is_first and not labelled:
-        raise UserError(
-            f"{note}. None is left: see 'predecode verify --source', select others, or leave "
-            "--annotated-only out."
-        )
-    if note:
-        display.note(note)
-    return New([e for e in episodes if e.episode_index in labelled], labelled)
-
-
-def _extension(place: Place, source: Source, plans: list[Plan], asked: AskedRun) -> New:
-    """What a longer run sees beyond what is stored, but for episodes at fault or dropped."""
-    finished = finished_generations(place.folder, plans, size_of=place.size_of)
-    gone = {*faults_of(finished), *load_dropped(place.folder).ids}
-    part = missing_part(finished, asked, without=gone)
-    return _of_run([e for e in source.episodes if e.episode_index in part.frames], plans, part)
-
-
-def _repair(
-    name: str,
-    finished: Sequence[Finished],
-    plans: list[Plan],
-    scope: RunScope,
-    episodes: Sequence[Episode],
-) -> New:
-    """All that the run sees of episodes at fault.
-
-    Raises:
-        UserError: one was refused before the run was planned, so that it is no part of it.
-    """
-    ids = {e.episode_index for e in episodes}
-    if strangers := sorted(ids - {p.episode.episode_index for p in plans[0].episodes}):
-        raise UserError(
-            f"{name}: episodes {listed_ids(strangers)} were at fault before the run {scope} was "
-            f"planned and are no part of it; among {scope.num_samples} samples and theirs it would "
-            "see others. Name the others with --episodes, or store the run in a new output."
-        )
-    return _of_run(episodes, plans, missing_part(finished, scope, only=ids))
-
-
-def _of_run(episodes: Sequence[Episode], plans: list[Plan], part: RunPart) -> New:
-    """Episodes with the frames that were asked for of them at first; labels may have changed."""
-    asked = {p.episode.episode_index: p.asked for p in plans[0].episodes}
-    return New(episodes, {e.episode_index: asked[e.episode_index] for e in episodes}, part)
 
 
 def _complete(
@@ -285,7 +175,7 @@ def _complete(
     source: Source,
     settings: Settings,
     plans: list[Plan],
-    new: New,
+    new: ToPlan,
     start_cluster: StartCluster,
     work: Work,
     display: Display,
@@ -350,7 +240,7 @@ def _plan(
     out: Path,
     source: Source,
     settings: Settings,
-    new: New,
+    new: ToPlan,
     cluster: Cluster,
     work: Work,
     display: Display,
@@ -411,43 +301,6 @@ def check_episodes(
             failed.append((by_id[fault.episode_index], fault))
             display.note(f"quarantined: {fault}")
     return checked, failed
-
-
-def run_part(
-    new: New,
-    checked: Sequence[CheckedEpisode],
-    held_out: Collection[int],
-    settings: Settings,
-) -> RunSeen | None:
-    """Returns what the run that is asked for, if any, sees.
-
-    Args:
-        new: what is to be planned.
-        checked: episodes that passed the source check.
-        held_out: ``episode_index`` of those that no run sees.
-        settings: of the output.
-
-    Raises:
-        UserError: a step of the run takes more samples than there are, or an episode has other
-            frames than when the run was planned.
-    """
-    if new.run is None:
-        return None
-    checked = [c for c in checked if c.episode.episode_index not in held_out]
-    checked.sort(key=lambda c: c.episode.episode_index)
-    num_frames = {c.episode.episode_index: c.num_frames for c in checked}
-    part = new.run
-    if isinstance(part, AskedRun):
-        ranges = {e: new.labelled.get(e, (0, frames)) for e, frames in num_frames.items()}
-        part = first_part(Universe(ranges, settings.stride), part)
-    elif longer := [e for e, frames in num_frames.items() if new.labelled[e][1] > frames]:
-        raise UserError(
-            f"episode {longer[0]:08d}: {num_frames[longer[0]]} frames, "
-            f"{new.labelled[longer[0]][1]} when the run was planned: it would see other samples. "
-            "Store it in a new output."
-        )
-    decoding = decoding_of({c.episode.episode_index: c.keyframes for c in checked}, part.frames)
-    return RunSeen(part, decoding, run_note(part.scope, decoding, sum(num_frames.values())))
 
 
 def _run_tasks(

@@ -18,7 +18,7 @@ from predecode.estimate import draw_pieces
 from predecode.for_run import AskedRun
 from predecode.free_space import Unwritten, amount_of, amount_of_other
 from predecode.header_sample import choose_checked, supposed
-from predecode.job import New, RunSeen, StartCluster, check_episodes, run_part, to_plan
+from predecode.job import StartCluster, check_episodes
 from predecode.output import jobs_of
 from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.planning import Plan, make_plan
@@ -29,6 +29,7 @@ from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode
 from predecode.sources.episode import Episode, Source, with_images
 from predecode.tasks import Work
+from predecode.to_plan import RunSeen, ToPlan, new_episodes, run_part
 from train_shards.manifest import Settings
 
 __all__ = ["predict"]
@@ -70,7 +71,7 @@ def predict(
 
     Cost: reads headers of ``MOST_CHECKED`` episodes, decodes one piece for each five frames.
     """
-    new = to_plan(source, settings, selected, display, is_first=True)._replace(run=for_run)
+    new = new_episodes(source, settings, selected, display, is_first=True)._replace(run=for_run)
     asked = choose_checked(new.episodes)
     with start_cluster() as cluster:
         checked, failed = check_episodes(source, settings, asked, cluster, work, display)
@@ -102,7 +103,7 @@ def _plan(
     stride: int,
     episodes: Sequence[CheckedEpisode],
     failed: Sequence[tuple[Episode, EpisodeFault]],
-    new: New,
+    new: ToPlan,
 ) -> tuple[Plan, RunSeen | None]:
     """The plan that a run would make of the episodes for an empty folder; a run's part of it."""
     own = msgspec.structs.replace(settings, stride=stride)

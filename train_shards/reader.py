@@ -233,8 +233,8 @@ class ShardReader:
     def locate(self, position: int) -> Place:
         """Returns where the ``position``-th selected sample is. Cost: one small pread.
 
-        Where one run's samples are stored, about ten, and that of another sample where this one is
-        missing.
+        Where one run's samples are stored, one of the episode's rows more (12 us where it has 320);
+        where this one is missing, another one's place.
 
         Raises:
             IndexError: not in ``[0, len)``.

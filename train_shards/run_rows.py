@@ -4,7 +4,9 @@ For outputs ``--for-run``, whose rows are some of the universe's samples, in one
 where the run was extended, in several. The first one lists every episode of the universe.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -43,14 +45,15 @@ class RunRows:
         """
         self.scope, self._indexes, self._stride, self._where = scope, indexes, stride, where
         self._universe = indexes[0].episodes
-        counts = self._universe["num_samples"].astype(np.int64)
-        self._stops = counts.cumsum()
-        if not len(counts) or self._stops[-1] != scope.num_samples:
+        self._before: list[int] = list(
+            accumulate(self._universe["num_samples"].tolist(), initial=0)
+        )
+        """Samples before each episode of the universe, and at the end the number of all."""
+        if self._before[-1] != scope.num_samples:
             raise DataError(
-                f"{where}: an index of {counts.sum()} samples in the run's universe, the manifest "
-                f"says {scope.num_samples}."
+                f"{where}: an index of {self._before[-1]} samples in the run's universe, the "
+                f"manifest says {scope.num_samples}."
             )
-        self._starts = self._stops - counts
         live = [np.flatnonzero(index.episodes["flags"] & LIVE) for index in indexes]
         self._ordinals = [
             dict(zip(index.episodes["episode_index"][own].tolist(), own.tolist(), strict=True))
@@ -92,7 +95,7 @@ class RunRows:
         """Returns the number of a frame of the universe."""
         episode = int(np.searchsorted(self._universe["episode_index"], episode_index))
         first = int(self._universe["first_frame"][episode])
-        return int(self._starts[episode]) + (frame_index - first) // self._stride
+        return self._before[episode] + (frame_index - first) // self._stride
 
     def first_sample(self) -> int:
         """Returns the lowest sample that is stored.
@@ -135,7 +138,7 @@ class RunRows:
                 int(episode["first_frame"]),
                 self._stride,
             )
-            for episode, start in zip(self._universe, self._starts.tolist(), strict=True)
+            for episode, start in zip(self._universe, self._before, strict=False)
             if any(int(episode["episode_index"]) in own for own in self._ordinals)
         ]
 
@@ -154,10 +157,10 @@ class RunRows:
 
     def _find(self, sample: int) -> tuple[int, int] | None:
         """Generation and row of a sample that is not missing."""
-        episode = int(np.searchsorted(self._stops, sample, side="right"))
+        episode = bisect_right(self._before, sample) - 1
         episode_index = int(self._universe["episode_index"][episode])
         first = int(self._universe["first_frame"][episode])
-        frame_index = first + (sample - int(self._starts[episode])) * self._stride
+        frame_index = first + (sample - self._before[episode]) * self._stride
         for generation, ordinals in enumerate(self._ordinals):
             if (ordinal := ordinals.get(episode_index)) is not None:
                 row = self._indexes[generation].row_of_frame(ordinal, frame_index)

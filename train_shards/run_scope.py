@@ -20,6 +20,9 @@ __all__ = ["RunScope", "Sampler", "check_run", "epoch_parts", "run_samples"]
 
 _BLOCK = 1 << 20
 """Positions that are permuted together."""
+_MOST_EPOCHS = 1000
+"""An epoch leaves out half of the samples at most, so that after 100 none is left that was never
+seen: a stored run of more is none, and would be searched for ever."""
 
 
 class RunScope(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,9 @@ class RunScope(msgspec.Struct, frozen=True, kw_only=True):
                 f"a run of {self.num_stored} of {self.num_samples} samples, {self.global_batch} in "
                 "a step"
             )
+        epochs = self.steps // (self.num_samples // self.global_batch)
+        if epochs > _MOST_EPOCHS and not self.is_whole:
+            raise ValueError(f"a run of {epochs} epochs that does not see every sample")
 
     def __str__(self) -> str:
         """As ``--for-run`` takes it."""

@@ -107,7 +107,7 @@ class OpenOutput:
                 )
         if any(gone.episode_index == episode_index for gone in self.manifest.dropped):
             raise UserError(f"{where} was dropped from this output. Choose another.")
-        if self.manifest.run_scope is not None:
+        if self.manifest.run_scope:
             raise UserError(f"{where}: the one run that is stored sees none of its frames.")
         if not self.episodes:
             raise UserError(f"{where} is not here: no episode is.")

@@ -62,6 +62,8 @@ class EpisodeShown(NamedTuple):
 
     episode: StoredEpisode
     num_frames: int
+    frames: Sequence[int]
+    """That are stored."""
     said: Said
     """At its first stored frame."""
     image: str
@@ -185,6 +187,7 @@ def _episode(output: OpenOutput, texts: OutputTexts, episode: StoredEpisode) -> 
     return EpisodeShown(
         episode,
         place.num_frames,
+        frames,
         texts.at(episode, frames[0], columns),
         image,
         _shots(output, [(episode, frame) for frame in even], [image])[image],
@@ -212,9 +215,8 @@ def _counts(
     for position in positions.tolist():
         number = int(np.searchsorted(stops, position, "right"))
         episode = episodes[number]
-        frame = output.frames(episode)[
-            position - int(stops[number])
-        ]  # counted from the episode's end
+        frames = output.frames(episode)
+        frame = frames[position - int(stops[number])]  # counted from the episode's end
         place, reader = output.place(episode, frame), output.reader(episode)
         for name, counts in bytes_of.items():
             counts[place.members[reader.fields.index(output.settings.field_of(name))][1]] += 1

@@ -21,6 +21,7 @@ from predecode.for_run import (
 )
 from predecode.frame_lists import decode_frames, encode_frames
 from predecode.planning import Plan, PlannedEpisode, make_plan
+from predecode.standing_output import refuse_other_run
 from predecode.stored_plan import decode_plan
 from tests.support.stored import settings_of
 from tests.support.synthetic_plan import synthetic_episodes
@@ -172,6 +173,22 @@ def test_a_plan_holds_the_runs_frames_in_train_and_all_of_val() -> None:
     assert plan.format.major == 2
     assert decode_plan(encode_json(plan), where="p") == plan
     assert plan_for(AskedRun(4, 8, 5)).digest != plan.digest
+
+
+@pytest.mark.parametrize(
+    ("is_run", "asked", "both"),
+    [
+        (True, None, "for --for-run steps=3 global-batch=8 seed=5, asked for every sample"),
+        (False, AskedRun(1, 2, 3), "for every sample, asked for --for-run steps=1 global-batch=2"),
+    ],
+)
+def test_one_run_and_every_sample_do_not_share_an_output(
+    is_run: bool, asked: AskedRun | None, both: str
+) -> None:
+    plan = plan_for(AskedRun(3, 8, 5))
+    plan = plan if is_run else msgspec.structs.replace(plan, run_scope=msgspec.UNSET)
+    with pytest.raises(UserError, match=f"--out o: made {both}"):
+        refuse_other_run("o", [plan], asked, [])
 
 
 def altered(plan: Plan, **changes: object) -> PlannedEpisode:

@@ -411,7 +411,11 @@ def of_run(tmp_path: Path) -> Path:
     return path
 
 
-def test_rows_of_a_run_are_found_by_their_frames(of_run: Path) -> None:
+@pytest.mark.parametrize("scan_rows", [512, 1])
+def test_rows_of_a_run_are_found_by_their_frames(
+    of_run: Path, scan_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train_shards.index._SCAN_ROWS", scan_rows)
     index = Index(of_run, NUM_MEMBERS, check_blocks=True)
     assert (index.is_run, RUN_EPISODE_DTYPE.itemsize) == (True, 64)
     assert of_run.stat().st_size == 128 + 3 * 64 + 4 * (24 + 8 * NUM_MEMBERS + 8) + 8

@@ -139,3 +139,5 @@ def test_a_step_larger_than_the_data_set_is_refused() -> None:
     assert list(epoch_parts(20, 3, 21)) == []
     with pytest.raises(ValueError, match="21 in a step"):
         RunScope(steps=1, global_batch=21, seed=0, num_samples=20, universe="", num_stored=20)
+    with pytest.raises(ValueError, match="5000 epochs that does not see every sample"):
+        RunScope(steps=10**4, global_batch=9, seed=0, num_samples=20, universe="", num_stored=19)
