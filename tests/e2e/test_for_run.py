@@ -13,6 +13,10 @@ import pytest
 from predecode.errors import UserError
 from predecode.for_run import AskedRun
 from predecode.frame_lists import encode_frames
+from predecode.inspection.episode import inspect_episode
+from predecode.inspection.opened import opened
+from predecode.inspection.shown import page_content
+from predecode.inspection.summary import inspect_output
 from predecode.output import load_plans
 from predecode.planning import plan_digest
 from predecode.sources.sample_layout import VIDEO_PATH, episode_path, video_key
@@ -341,6 +345,21 @@ def test_an_index_of_the_other_kind_is_refused(small: Path, tmp_path: Path) -> N
     (out / ".predecode/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="an index of one run's samples, the manifest says"):
         ShardDataset(out)
+
+
+def test_inspect_shows_the_stored_frames_alone(scoped: Path) -> None:
+    wanted = sorted(frame for e, frame in (FRAMES[s] for s in ORDER[:80]) if e == 40)
+    with opened(str(scoped)) as output:
+        found = inspect_output(output)
+        episode = inspect_episode(output, 40)
+        assert list(output.frames(output.episodes[40])) == wanted
+        first = min(set(range(751)) - set(wanted))
+        with pytest.raises(UserError, match=f"frame {first} is not stored; the nearest is ep0000"):
+            output.sample(f"ep00000040_f{first:06d}")
+        page = page_content(output, found)
+    assert sum(row.num_samples for row in found.episodes) == 80
+    assert (episode.num_samples, episode.first_frame) == (len(wanted), wanted[0])
+    assert {e.episode.span.episode_index: list(e.frames) for e in page.episodes}[40] == wanted
 
 
 def test_the_command_says_what_is_saved(b1k_root: Path, tmp_path: Path) -> None:

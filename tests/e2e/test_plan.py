@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from predecode.commands.plan import plan
 from predecode.commands.run import run
 from predecode.config import make_settings
 from predecode.errors import UserError
+from predecode.for_run import AskedRun
 from predecode.injection import VARIABLE
 from predecode.isolation import run_isolated
 from predecode.predicting import predict
@@ -38,14 +40,16 @@ def predict_here(
     num_frames: int = 60,
     budget_bytes: int | None = None,
     work: Work = run_task,
+    for_run: AskedRun | None = None,
+    display: Silent | None = None,
     **options: Any,
 ) -> Prediction:
     source = open_source("b1k", root)
     settings = make_settings(source, **{**DEFAULTS, **options})
     selected = select_episodes(source.episodes, None, episodes, source.task_names)
     return predict(
-        source, settings, selected, starter(InProcess()), work, Silent(),
-        num_frames=num_frames, cores=2, budget_bytes=budget_bytes,
+        source, settings, selected, starter(InProcess()), work, display or Silent(),
+        num_frames=num_frames, cores=2, budget_bytes=budget_bytes, for_run=for_run,
     )  # fmt: skip
 
 
@@ -130,6 +134,21 @@ def test_other_settings_are_told_as_well(
     run_here(b1k_root, tmp_path, episodes=EPISODES, **options)
     assert found.total_bytes == pytest.approx(written_bytes(tmp_path), rel=0.05)
     assert found.num_shards == len(list(tmp_path.glob("data/*/*.tar")))
+
+
+def test_one_run_s_samples_are_told_with_what_they_save(b1k_root: Path, tmp_path: Path) -> None:
+    run, display = AskedRun(10, 8, 3), Silent()
+    found = predict_here(b1k_root, for_run=run, display=display, size="64", codec="png")
+    run_here(b1k_root, tmp_path, episodes=EPISODES, for_run=run, size="64", codec="png")
+    assert found.num_frames == 80
+    assert found.total_bytes == pytest.approx(written_bytes(tmp_path), rel=0.05)
+    (note,) = (note for note in display.notes if note.startswith("--for-run"))
+    assert "80 of 591 samples, 86.5% of the images are not stored" in note
+    # 80 of 591 frames at random: nearly all pictures of the GOPs up to the last one wanted.
+    assert re.search(r"Now 80 frames to store, 5[5-9]\d of 591 to decode a camera", note), note
+    whole = predict_here(b1k_root, size="64", codec="png")
+    assert 0.6 < found.stages["decode"] / whole.stages["decode"] < 1.2
+    assert found.stages["encode"] < 0.4 * whole.stages["encode"]
 
 
 def test_what_is_told_of_a_choice_is_told_where_it_is_asked_for(b1k_root: Path) -> None:
