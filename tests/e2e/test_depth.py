@@ -175,8 +175,8 @@ def test_the_command_line_stores_and_proves_every_modality(
 def test_one_wrong_pixel_is_found(
     modal_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str
 ) -> None:
-    def spoilt(picture: Any, settings: Any, name: str, ids: Any) -> Any:
-        stored = np.array(stored_image(picture, settings, name, ids))
+    def spoilt(picture: Any, settings: Any, name: str, *others: Any) -> Any:
+        stored = np.array(stored_image(picture, settings, name, *others))
         stored[100, 50] ^= 1 if name == image else 0
         return stored
 

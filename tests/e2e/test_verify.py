@@ -211,7 +211,7 @@ def test_a_later_format_is_refused(own_shards: Path, b1k_root: Path) -> None:
     foreign_version(own_shards, "")
     done = command("verify", own_shards, "--root", b1k_root)
     assert done.returncode == 1
-    assert "format version 2, this reader knows up to 1" in done.stdout
+    assert "format version 3, this reader knows up to 2" in done.stdout
 
 
 def test_an_index_of_energon_beside_a_tar_is_no_damage(own_shards: Path, b1k_root: Path) -> None:
