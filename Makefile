@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # ffmpeg: torchcodec's libraries, and the oracle of the tests; torchvision: the video_reader decoder;
-# chromium and a font: what the tests look at the report's page with
-APT := ffmpeg python3-torchvision chromium fonts-dejavu-core
+# chromium and a font: what the tests look at the report's page with; gcc: the native resize
+APT := ffmpeg python3-torchvision chromium fonts-dejavu-core gcc libc6-dev
 
 .PHONY: help setup demo fmt lint test test-fast test-faults docs golden clean
 
@@ -14,7 +14,7 @@ help: ## list the targets
 setup: $(READY) ## .venv with the package, all extras and the development tools; apt packages
 
 $(READY): pyproject.toml .constraints.txt
-	@(command -v ffmpeg && command -v chromium && /usr/bin/python3 -c 'import torchvision') >/dev/null 2>&1 || \
+	@(command -v ffmpeg && command -v chromium && command -v cc && /usr/bin/python3 -c 'import torchvision') >/dev/null 2>&1 || \
 	  (echo "installing $(APT) (apt)"; SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$SUDO apt-get update -qq && \
 	  $$SUDO apt-get install -y -qq --no-install-recommends $(APT) >/dev/null)
