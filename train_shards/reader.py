@@ -230,6 +230,14 @@ class ShardReader:
         stop = span.first_frame + (span.num_samples - 1) * span.stride + 1
         return range(span.first_frame, stop, span.stride)
 
+    def num_stored(self, span: Span) -> int:
+        """Returns how many samples of a span are stored."""
+        return (
+            span.num_samples
+            if self._run_rows is None
+            else self._run_rows.num_stored(span.episode_index)
+        )
+
     def locate(self, position: int) -> Place:
         """Returns where the ``position``-th selected sample is. Cost: one small pread.
 

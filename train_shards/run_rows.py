@@ -5,7 +5,7 @@ where the run was extended, in several. The first one lists every episode of the
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -104,14 +104,8 @@ class RunRows:
             DataError: none is.
         """
         for episode_index in self._universe["episode_index"].tolist():
-            frames = []
-            for index, ordinals in zip(self._indexes, self._ordinals, strict=True):
-                if (ordinal := ordinals.get(episode_index)) is not None:
-                    record = index.episodes[ordinal]
-                    if record["num_rows"]:
-                        frames.append(index.location(int(record["row_start"])).frame_index)
-            if frames:
-                return self.sample_index(episode_index, min(frames))
+            if frames := self.frames(episode_index):
+                return self.sample_index(episode_index, frames[0])
         raise DataError(f"{self._where}: every sample of the run is missing.")
 
     def frames(self, episode_index: int) -> list[int]:
@@ -119,13 +113,19 @@ class RunRows:
 
         Cost: a pread of its rows in each generation.
         """
-        pairs = zip(self._indexes, self._ordinals, strict=True)
-        return sorted(
-            frame
-            for index, ordinals in pairs
-            if (ordinal := ordinals.get(episode_index)) is not None
-            for frame in index.frames(ordinal)
-        )
+        found = self._of_episode(episode_index)
+        return sorted(frame for index, ordinal in found for frame in index.frames(ordinal))
+
+    def num_stored(self, episode_index: int) -> int:
+        """Returns how many samples of an episode are stored."""
+        found = self._of_episode(episode_index)
+        return sum(int(index.episodes["num_rows"][ordinal]) for index, ordinal in found)
+
+    def _of_episode(self, episode_index: int) -> Iterator[tuple[Index, int]]:
+        """Each generation's index that has an episode live, and its position there."""
+        for index, ordinals in zip(self._indexes, self._ordinals, strict=True):
+            if (ordinal := ordinals.get(episode_index)) is not None:
+                yield index, ordinal
 
     def spans(self) -> list[Span]:
         """Returns where the samples of each episode stand that is not missing altogether."""

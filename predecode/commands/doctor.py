@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from predecode.commands.options import BackendPythonOption
+from predecode.commands.options import BackendPythonOption, show
 from predecode.errors import EXIT_INCOMPLETE
 
 __all__ = ["doctor"]
@@ -27,13 +27,8 @@ def doctor(
     from predecode.doctor import examine, fact_lines
     from predecode.machine_limits import machine_limits
     from predecode.video.backends import parse_backend_python
-    from train_shards.manifest import encode_json
 
     facts = examine(machine_limits(), out, parse_backend_python(backend_python or []))
-    if as_json:
-        print(encode_json(facts).decode(), end="")
-    else:
-        for line in fact_lines(facts):
-            print(line)
+    show(facts, fact_lines(facts), as_json=as_json)
     if any(fact.is_needed and not fact.is_fine for fact in facts):
         raise typer.Exit(EXIT_INCOMPLETE)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from predecode.commands.options import say
+from predecode.commands.options import say, show
 from predecode.errors import EXIT_INCOMPLETE, DataError, UserError
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def inspect(
     from predecode.inspection.summary import inspect_output
     from predecode.page.render import encoded
     from predecode.page.wording import printable
-    from train_shards.manifest import encode_json
     from train_shards.storage import write_atomic
 
     wanted = {"--key": key, "--episode": episode, "--html": html}
@@ -80,13 +79,9 @@ def inspect(
     if target is not None:
         with disk_errors_of(str(target)):
             write_atomic(target, data, target.parent)
-    if as_json:
-        print(encode_json(found).decode(), end="")
-    else:
-        for line in lines:
-            print(printable(line))
-        if target is not None:
-            print(f"written: {target}")
+    show(found, map(printable, lines), as_json=as_json)
+    if target is not None and not as_json:
+        print(f"written: {target}")
 
 
 def _file(option: str, path: Path | None) -> Path | None:

@@ -1,7 +1,7 @@
 """Options that several commands take, and what their words mean."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ __all__ = [
     "isolated",
     "parse_ids",
     "say",
+    "show",
     "starter",
 ]
 
@@ -148,6 +149,17 @@ def checked_output(out: str, staging: Path | None) -> str:
         return out.rstrip("/")
     check_folder("--out", Path(out))
     return str(Path(out))
+
+
+def show(found: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Prints what was found: as JSON, or its lines, which are made only then."""
+    from train_shards.manifest import encode_json
+
+    if as_json:
+        print(encode_json(found).decode(), end="")
+    else:
+        for line in lines:
+            print(line)
 
 
 def say(text: str) -> None:

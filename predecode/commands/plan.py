@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from predecode.commands.options import checked_output
+from predecode.commands.options import checked_output, show
 from predecode.commands.run_options import RunOptions, with_options_of
 from predecode.errors import EXIT_INCOMPLETE
 
@@ -42,7 +42,6 @@ def plan(
     from predecode.predicting import predict
     from predecode.prediction_lines import prediction_lines
     from predecode.progress import JobProgress
-    from train_shards.manifest import encode_json
 
     if out is not None:
         checked_output(out, options.staging)
@@ -62,10 +61,6 @@ def plan(
             budget_bytes=budget_bytes,
             for_run=for_run,
         )
-    if as_json:
-        print(encode_json(found).decode(), end="")
-    else:
-        for line in prediction_lines(found):
-            print(line)
+    show(found, prediction_lines(found), as_json=as_json)
     if found.fits is False:
         raise typer.Exit(EXIT_INCOMPLETE)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from predecode.commands.options import show
 from predecode.errors import EXIT_INCOMPLETE
 
 if TYPE_CHECKING:
@@ -29,16 +30,12 @@ def status(
     """
     from predecode.remote_place import readable
     from predecode.status import status_of
-    from train_shards.manifest import encode_json
 
     with readable(out) as place:
         found = status_of(place)
-    if as_json:
-        print(encode_json(found).decode(), end="")
-    else:
-        for line in _lines(found):
-            # A lock may be a stranger's: nothing in it may speak to the terminal.
-            print("".join(c if c.isprintable() else "?" for c in line))
+    # A lock may be a stranger's: nothing in it may speak to the terminal.
+    lines = ("".join(c if c.isprintable() else "?" for c in line) for line in _lines(found))
+    show(found, lines, as_json=as_json)
     if found.state != "complete":
         raise typer.Exit(EXIT_INCOMPLETE)
 

@@ -14,6 +14,7 @@ from predecode.commands.options import (
     NumCpusOption,
     RootOption,
     SrcOption,
+    show,
     starter,
 )
 from predecode.errors import EXIT_INCOMPLETE, EXIT_REFUSED, UserError
@@ -93,7 +94,6 @@ def verify(
     from predecode.verification.lines import report_lines
     from predecode.verification.page import write_report
     from predecode.video.backends import choose_backends, parse_backend_python
-    from train_shards.manifest import encode_json
 
     if (out is None) != source_only:
         raise UserError("verify: expected an output of 'predecode run', or --source and no output.")
@@ -128,11 +128,7 @@ def verify(
             found = verify_output(standing, root, asked, start, display)
     if report_dir is not None:
         write_report(report_dir, found.report, found.worst)
-    if as_json:
-        print(encode_json(found.report).decode(), end="")
-    else:
-        for line in report_lines(found.report):
-            print(line)
+    show(found.report, report_lines(found.report), as_json=as_json)
     if found.report.status != "proven":
         raise typer.Exit(EXIT_INCOMPLETE if found.report.status == "different" else EXIT_REFUSED)
 

@@ -69,7 +69,7 @@ class OpenOutput:
             StoredEpisode(split, span, num_samples)
             for split, reader in self._readers.items()
             for span in reader.spans()
-            if (num_samples := len(reader.stored_frames(span)))
+            if (num_samples := reader.num_stored(span))
         ]
         self.episodes = {
             episode.span.episode_index: episode

@@ -212,12 +212,12 @@ def _counts(
     num_samples = int(stops[-1]) if len(stops) else 0
     bytes_of: dict[str, Counter[int]] = {name: Counter() for name in images}
     positions = np.unique(np.linspace(0, num_samples - 1, min(_DRAWN, num_samples)).astype(int))
-    for position in positions.tolist():
-        number = int(np.searchsorted(stops, position, "right"))
+    numbers = np.searchsorted(stops, positions, "right")
+    for number in np.unique(numbers).tolist():
         episode = episodes[number]
-        frames = output.frames(episode)
-        frame = frames[position - int(stops[number])]  # counted from the episode's end
-        place, reader = output.place(episode, frame), output.reader(episode)
-        for name, counts in bytes_of.items():
-            counts[place.members[reader.fields.index(output.settings.field_of(name))][1]] += 1
+        frames, reader = output.frames(episode), output.reader(episode)
+        for offset in (positions[numbers == number] - stops[number]).tolist():  # from its end
+            place = output.place(episode, frames[offset])
+            for name, counts in bytes_of.items():
+                counts[place.members[reader.fields.index(output.settings.field_of(name))][1]] += 1
     return dict(lengths), {name: dict(c) for name, c in bytes_of.items()}, len(positions)
