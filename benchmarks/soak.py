@@ -1,11 +1,11 @@
-"""Memory and open files over many jobs: does the driver, a Ray worker or a task's process grow?
+"""Memory and open files over many jobs, and over one job of many tasks: does anything grow?
 
-    python -m benchmarks.soak --minutes 15
+    python -m benchmarks.soak --minutes 15            small jobs, one after another
+    python -m benchmarks.soak --minutes 15 --one-job  one job, as many tasks as the time holds
 
-One driver with one embedded Ray runs a small job after another, each into a folder of its own.
-After each job it notes resident memory and open files of itself and of Ray's worker processes; the
-largest of each among the tasks' own processes is noted while they run. Prints one JSON object with
-each series; ends with 1 when one of them grows.
+One driver has one embedded Ray. Every two seconds resident memory and open files of the driver, the
+most of any of Ray's worker processes and the most of any task's own process since the last look are
+noted. Prints one JSON object with each series; ends with 1 when one of them grows.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import statistics
 import sys
 import tempfile
@@ -30,11 +31,15 @@ from predecode.config import make_settings
 from predecode.isolation import run_isolated
 from predecode.job import run_job
 from predecode.progress import Ended
+from predecode.sources.episode import Source
 from predecode.sources.registry import open_source
 from predecode.sources.sample import make_sample
 from predecode.video.probe import library_versions
 
 __all__ = ["growth", "main"]
+
+Soaked = tuple[dict[str, int], list[dict[str, float]]]
+"""How much ran, and what was seen of it every two seconds."""
 
 _EPISODES = (10, 490040)
 """Of the sample data set; 210 frames."""
@@ -45,6 +50,11 @@ _ERRORS = 4.0
 _LEAST = {"memory_mb": 4.0, "files": 1.0}
 """Growth over the whole of a series below which it does not count."""
 _POLL_S = 0.1
+_ROW_S = 2.0
+_LONG = 20
+"""Of 250 frames: one of its videos fills a shard of 256."""
+_TRIAL = 60
+"""Videos of the job that tells how many the time holds."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TASK = "predecode.task_process"
 _WORKER = "ray::"
@@ -57,15 +67,20 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--num-cpus", type=int, default=2)
+    parser.add_argument("--one-job", action="store_true", help="one job of many tasks")
     words = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = list(soak(Path(folder), words.minutes * 60, words.num_cpus))
+    soak = one_job if words.one_job else small_jobs
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RayCluster(None, words.num_cpus) as cluster,
+    ):
+        counts, rows = soak(Path(folder), words.minutes * 60, cluster)
     growths = {name: growth(rows, name) for name in rows[0] if name != "time_s"}
     result = {
         "command": shlex.join(["python", "-m", "benchmarks.soak", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **library_versions()},
-        "num_jobs": len(rows),
+        **counts,
         "growth": growths,
         "grows": [name for name, found in growths.items() if found["grows"]],
         "rows": rows,
@@ -74,33 +89,49 @@ def main() -> None:
     sys.exit(1 if result["grows"] else 0)
 
 
-def soak(folder: Path, duration_s: float, num_cpus: int) -> Iterator[dict[str, float]]:
-    """Runs jobs until the time is over, at least three; yields what was seen after each."""
+def small_jobs(folder: Path, duration_s: float, cluster: RayCluster) -> Soaked:
+    """Runs jobs of 210 frames, each into a folder of its own, until the time is over."""
     make_sample(folder / "b1k", episode_indices=_EPISODES, modalities=("rgb",))
-    source = open_source("b1k", folder / "b1k")
-    settings = make_settings(source, size="64", shard_size=256)
-    started = time.monotonic()
-    num_jobs = 0
-    with RayCluster(None, num_cpus) as cluster:
-        while num_jobs < 3 or time.monotonic() - started < duration_s:
-            with _Tasks() as tasks:
-                run_job(
-                    folder / f"out{num_jobs}", source, settings, source.episodes,
-                    lambda: nullcontext(cluster), _Quiet(), overwrite=False,
-                    work=partial(run_isolated, limits=Limits()),
-                )  # fmt: skip
+    started, num_jobs = time.monotonic(), 0
+    with _Watch() as watch:
+        while time.monotonic() - started < duration_s:
+            _run(cluster, folder / f"out{num_jobs}", open_source("b1k", folder / "b1k"))
             num_jobs += 1
-            workers = [seen for _, name, seen in descendants() if name.startswith(_WORKER)]
-            yield {
-                "time_s": round(time.monotonic() - started, 1),
-                "driver_memory_mb": looked_at(os.getpid())[0],
-                "driver_files": looked_at(os.getpid())[1],
-                "worker_memory_mb": max((seen[0] for seen in workers), default=0.0),
-                "worker_files": max((seen[1] for seen in workers), default=0),
-                "num_workers": len(workers),
-                "task_memory_mb": tasks.memory_mb,
-                "task_files": tasks.files,
-            }
+    return {"num_jobs": num_jobs}, watch.rows
+
+
+def one_job(folder: Path, duration_s: float, cluster: RayCluster) -> Soaked:
+    """Runs one job of about this length: a shard and a table of each of many short videos.
+
+    How many the time holds is told by a small job before it.
+    """
+    (folder / "first").mkdir()
+    video = folder / "first/0.mp4"
+    make_sample(folder / "b1k", episode_indices=(_LONG,), modalities=("rgb",))
+    shutil.copy(min((folder / "b1k").rglob("*.mp4")), video)
+    started = time.monotonic()
+    _run(cluster, folder / "out_first", _copies(folder / "first", video, _TRIAL))
+    num_videos = int(_TRIAL * duration_s / (time.monotonic() - started))
+    source = _copies(folder / "videos", video, num_videos)
+    with _Watch() as watch:
+        _run(cluster, folder / "out", source)
+    return {"num_jobs": 1, "num_shards": num_videos}, watch.rows
+
+
+def _copies(folder: Path, video: Path, num: int) -> Source:
+    folder.mkdir(exist_ok=True)
+    for number in range(num):
+        if (path := folder / f"{number}.mp4") != video:
+            path.hardlink_to(video)
+    return open_source("videos", folder)
+
+
+def _run(cluster: RayCluster, out: Path, source: Source) -> None:
+    run_job(
+        out, source, make_settings(source, size="64", shard_size=256), source.episodes,
+        lambda: nullcontext(cluster), _Quiet(), overwrite=False,
+        work=partial(run_isolated, limits=Limits()),
+    )  # fmt: skip
 
 
 def growth(rows: Sequence[dict[str, float]], name: str) -> dict[str, Any]:
@@ -111,7 +142,7 @@ def growth(rows: Sequence[dict[str, float]], name: str) -> dict[str, Any]:
     rows = rows[int(len(rows) * _WARM_UP) :]
     times, values = [row["time_s"] for row in rows], [row[name] for row in rows]
     if len(rows) < 3:
-        raise SystemExit(f"{len(rows)} jobs after the warm-up: too few. Give more --minutes.")
+        raise SystemExit(f"{len(rows)} looks after the warm-up: too few. Give more --minutes.")
     slope, intercept = statistics.linear_regression(times, values)
     left = sum((v - intercept - slope * t) ** 2 for t, v in zip(times, values, strict=True))
     mean = statistics.fmean(times)
@@ -159,15 +190,15 @@ def looked_at(process: int) -> tuple[float, int]:
     return round(pages * _PAGE_BYTES / 1e6, 1), num_files
 
 
-class _Tasks:
-    """Watches the tasks' processes while a job runs: the most memory and files of any."""
+class _Watch:
+    """Looks at the processes while jobs run."""
 
     def __init__(self) -> None:
-        self.memory_mb, self.files = 0.0, 0
+        self.rows: list[dict[str, float]] = []
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> "_Tasks":
+    def __enter__(self) -> "_Watch":
         self._thread.start()
         return self
 
@@ -176,11 +207,27 @@ class _Tasks:
         self._thread.join()
 
     def _watch(self) -> None:
+        started = time.monotonic()
+        tasks, noted_s = (0.0, 0), 0.0
         while not self._is_over.wait(_POLL_S):
-            for _, command, (memory_mb, num_files) in descendants():
-                if _TASK in command:
-                    self.memory_mb = max(self.memory_mb, memory_mb)
-                    self.files = max(self.files, num_files)
+            found = [(command, seen) for _, command, seen in descendants()]
+            tasks = _most(tasks, *(seen for command, seen in found if _TASK in command))
+            time_s = time.monotonic() - started
+            if time_s - noted_s < _ROW_S:
+                continue
+            driver = looked_at(os.getpid())
+            workers = [seen for command, seen in found if command.startswith(_WORKER)]
+            of = {"driver": driver, "worker": _most((0.0, 0), *workers), "task": tasks}
+            self.rows.append(
+                {"time_s": round(time_s, 1), "num_workers": len(workers)}
+                | {f"{name}_memory_mb": seen[0] for name, seen in of.items()}
+                | {f"{name}_files": seen[1] for name, seen in of.items()}
+            )
+            tasks, noted_s = (0.0, 0), time_s
+
+
+def _most(*seen: tuple[float, int]) -> tuple[float, int]:
+    return max(memory for memory, _ in seen), max(files for _, files in seen)
 
 
 class _Quiet:

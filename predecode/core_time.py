@@ -50,8 +50,8 @@ class Load(NamedTuple):
             else decoding.decoded_frames / max(decoding.stored_frames, 1),
         )
 
-    def decoded(self, gop: float) -> float:
-        """Returns how many pictures are decoded for a stored one, of videos with such GOPs."""
+    def passed(self, gop: float) -> float:
+        """Returns over how many pictures a decode goes for a stored one, with such GOPs."""
         if self.decoded_per_sample is not None:
             return self.decoded_per_sample
         return decoded_per_sample(self.stride, gop)
@@ -95,9 +95,9 @@ class ReadTime(NamedTuple):
 
 
 def decoded_per_sample(stride: int, gop: float) -> float:
-    """Returns how many pictures are decoded for a stored one, of videos with such GOPs.
+    """Returns over how many pictures a decode goes for a stored one, of videos with such GOPs.
 
-    Up to a GOP's length every picture is; from two on, half a GOP for each stored picture, as the
+    Up to a GOP's length over each; from two on, half a GOP for each stored picture, as the
     GOPs between are skipped; in between a share of either.
 
     >>> decoded_per_sample(6, 250.0), decoded_per_sample(10, 1.0), decoded_per_sample(3, 2.0)
@@ -125,7 +125,7 @@ def core_time(
     per_check = _mean([table.check_s for table in tables])
     start_s = _mean([receipt.start_s for receipt in receipts if receipt.pieces])
     num_checks = math.ceil(load.num_episodes / CHECK_BATCH)
-    decode, resize, encode, write = _samples(pieces, load.decoded, choice)
+    decode, resize, encode, write = _samples(pieces, load.passed, choice)
     each = [sum(values) for values in zip(decode, resize, encode, write, strict=True)]
     stages = (
         Stage("decode", load.num_samples * _mean(decode)),
@@ -149,10 +149,10 @@ def read_time(receipts: Sequence[MeasureReceipt], stride: int) -> ReadTime:
     pieces = [piece for receipt in receipts for piece in receipt.pieces]
     in_order = at_random = 0.0
     for camera in pieces[0].cameras:
-        decode, convert_s = _picture_s(pieces, camera)
-        decode_s, gop = _mean(decode), _mean([piece.cameras[camera].gop for piece in pieces])
-        in_order += decoded_per_sample(stride, gop) * decode_s + convert_s
-        at_random += (gop + 1) / 2 * decode_s + convert_s
+        cost = _picture_cost(pieces, camera)
+        decode_s, gop = _mean(cost.decode_s), _mean([p.cameras[camera].gop for p in pieces])
+        in_order += decoded_per_sample(stride, gop) * decode_s + cost.convert_s
+        at_random += (gop + 1) / 2 * decode_s + cost.convert_s
     resize_s = _mean(_samples(pieces, lambda gop: decoded_per_sample(stride, gop), None)[1])
     stored = [sum(c.read_s for c in p.cameras.values()) / p.num_frames for p in pieces]
     return ReadTime(
@@ -161,16 +161,16 @@ def read_time(receipts: Sequence[MeasureReceipt], stride: int) -> ReadTime:
 
 
 def _samples(
-    pieces: Sequence[PieceCost], decoded: Callable[[float], float], choice: int | None
+    pieces: Sequence[PieceCost], passed: Callable[[float], float], choice: int | None
 ) -> tuple[list[float], list[float], list[float], list[float]]:
     """Seconds of a sample to decode, resize, encode and write, in each piece that was drawn."""
     decode: list[float] = []
-    by_camera = {camera: _picture_s(pieces, camera) for camera in pieces[0].cameras}
+    by_camera = {camera: _picture_cost(pieces, camera) for camera in pieces[0].cameras}
     for number, piece in enumerate(pieces):
         decode.append(
             sum(
-                decoded(piece.cameras[camera].gop) * each[number] + convert_s
-                for camera, (each, convert_s) in by_camera.items()
+                cost.sample_s(number, passed(piece.cameras[camera].gop))
+                for camera, cost in by_camera.items()
             )
         )
     if choice is None:
@@ -192,11 +192,23 @@ def _samples(
     )  # fmt: skip
 
 
-def _picture_s(pieces: Sequence[PieceCost], camera: str) -> tuple[list[float], float]:
-    """Seconds to decode a picture, in each piece, and to convert one, in all.
+class _PictureCost(NamedTuple):
+    """One camera's pictures."""
 
-    Both are told apart by runs in which most pictures are converted and runs in which few are.
-    """
+    decode_s: list[float]
+    """Of each, in each piece, where none is left out."""
+    convert_s: float
+    spared: float
+    """Share of that time that pictures take which are left out unless they are wanted."""
+
+    def sample_s(self, piece: int, passed: float) -> float:
+        """Seconds to come over so many pictures to a wanted one, and to convert it."""
+        unwanted = max(passed - 1, 0)
+        return self.decode_s[piece] * (passed - self.spared * unwanted) + self.convert_s
+
+
+def _picture_cost(pieces: Sequence[PieceCost], camera: str) -> _PictureCost:
+    """What is told apart by runs of which most pictures are converted, few, and some left out."""
     costs = [piece.cameras[camera] for piece in pieces]
     decoded_a, converted_a, a_s = (sum(c.sparse[i] for c in costs) for i in range(3))
     decoded_b, converted_b, b_s = (sum(c.dense[i] for c in costs) for i in range(3))
@@ -209,7 +221,14 @@ def _picture_s(pieces: Sequence[PieceCost], camera: str) -> tuple[list[float], f
         / (c.sparse[0] + c.dense[0])
         for c in costs
     ]
-    return decode, convert_s
+    # As they would take without anything left out, by each piece's own pictures.
+    whole_s = sum(s * (c.spared[0] - c.spared[1]) for s, c in zip(decode, costs, strict=True))
+    taken_s = sum(
+        c.spared[2] - s * c.spared[1] - convert_s * c.spared[1]
+        for s, c in zip(decode, costs, strict=True)
+    )
+    spared = min(max(1 - taken_s / whole_s, 0.0), 1.0) if whole_s > 0 else 0.0
+    return _PictureCost(decode, convert_s, spared)
 
 
 def _open_s(piece: PieceCost) -> float:

@@ -254,7 +254,7 @@ def run_note(scope: RunScope, decoding: Decoding, num_frames: int) -> str:
     )
     return (
         f"--for-run {scope}: {scope.num_stored:,} of {scope.num_samples:,} samples, {saved}. Now "
-        f"{decoding.stored_frames:,} frames to store, {decoding.decoded_frames:,} of "
+        f"{decoding.stored_frames:,} frames to store, at most {decoding.decoded_frames:,} of "
         f"{num_frames:,} to decode a camera, in {decoding.touched_gops:,} of {decoding.gops:,} GOPs"
     )
 

@@ -153,18 +153,18 @@ def _camera_cost(
             before, dense, after = _requests(look, table, span.start)
             start = span.start + look.piece.start
             lead = start - int(table.keyframe_ranks[table.governing_keyframe(start)])
-            runs = [
-                _decode(decoder, ranks, span.start, encoder) if ranks else (0, 0.0)
-                for ranks in (before, dense, after)
-            ]
-    num_frames = look.piece.stop - look.piece.start
-    num_sparse = runs[0][0] + runs[2][0]
+            decoder.spares = False
+            first = _decode(decoder, before, span.start, encoder)
+            middle = _decode(decoder, dense, span.start, encoder)
+            decoder.spares = True
+            last = _decode(decoder, after, span.start, encoder)
     return _Encoded(
         cost=CameraCost(
             open_s=table_s + open_s,
             gop=len(table) / max(len(table.keyframe_ranks), 1),
-            sparse=(lead + num_frames - len(dense), num_sparse, runs[0][1] + runs[2][1]),
-            dense=(len(dense), len(dense), runs[1][1]),
+            sparse=(lead + _reach(before), len(before), first),
+            dense=(_reach(dense), len(dense), middle),
+            spared=(_reach(after), len(after), last),
             resize_s=encoder.resize_s,
             encode_s=encoder.encode_s,
             read_s=encoder.read_s,
@@ -176,7 +176,7 @@ def _camera_cost(
 
 
 def _requests(look: PieceLook, table: FrameTable, start: int) -> list[list[int]]:
-    """Ranks of three runs that follow each other; in the middle one every picture is asked for.
+    """Ranks of three runs that follow each other; in the second one every picture is asked for.
 
     In the others what is encoded, the ends, and each keyframe, so that none of them is skipped.
     """
@@ -192,17 +192,20 @@ def _requests(look: PieceLook, table: FrameTable, start: int) -> list[list[int]]
     return [sparse(first, middle), list(range(middle, end)), sparse(end, stop)]
 
 
-def _decode(
-    decoder: Decoder, ranks: Sequence[int], start: int, encoder: "_Encoder"
-) -> tuple[int, float]:
-    """Hands the pictures on; returns their number and the seconds that they took to come."""
+def _reach(ranks: Sequence[int]) -> int:
+    """Pictures from the first of a run to its last."""
+    return ranks[-1] + 1 - ranks[0] if ranks else 0
+
+
+def _decode(decoder: Decoder, ranks: Sequence[int], start: int, encoder: "_Encoder") -> float:
+    """Hands the pictures on; returns the seconds that they took to come."""
     pictures = decoder.pictures(ranks)
     spent_s = 0.0
     for _ in ranks:
         (rank, picture), step_s = _timed(lambda: next(pictures))
         spent_s += step_s
         encoder.take(rank - start, picture)
-    return len(ranks), spent_s
+    return spent_s
 
 
 class _Encoder:

@@ -59,6 +59,8 @@ class CameraCost(msgspec.Struct, frozen=True, kw_only=True):
     """Mean distance between keyframes, of the file."""
     sparse: tuple[int, int, float]
     """Pictures decoded, those of them converted, and the seconds of both."""
+    spared: tuple[int, int, float]
+    """The same where pictures that nothing needs are left out; they count as decoded."""
     dense: tuple[int, int, float]
     """The same where nearly each is converted."""
     resize_s: float

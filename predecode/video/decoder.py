@@ -51,6 +51,11 @@ class Decoder(ABC):
         self._path = path
         self._table = read_frame_table(path) if table is None else table
         self._is_closed = False
+        # All that the call under way asks for.
+        self._wanted: frozenset[int] = frozenset()
+        self._last_wanted = -1
+        self.spares = True
+        """Whether pictures that nothing needs may be left out; measurements want each."""
 
     @property
     def table(self) -> FrameTable:
@@ -74,7 +79,8 @@ class Decoder(ABC):
 
         Cost:
             Decodes from the keyframe that governs a rank up to it, and goes on from there for the
-            next rank unless a whole GOP can be skipped; a later call goes on in the same way.
+            next rank unless a whole GOP can be skipped; a later call goes on in the same way. PyAV
+            leaves out pictures before the last rank that nothing needs (``spare_packets``).
         """
         wanted = [int(rank) for rank in ranks]
         is_ascending = all(a < b for a, b in itertools.pairwise(wanted))
@@ -83,7 +89,8 @@ class Decoder(ABC):
                 f"ranks of {self._path.name}: expected ascending ones in [0, {len(self._table)}), "
                 f"got {wanted[:10]} (at most 10 of {len(wanted)})"
             )
-        return ((rank, self._open_picture(rank)) for rank in wanted)
+        every = frozenset(wanted)
+        return ((rank, self._open_picture(rank, every, wanted[-1])) for rank in wanted)
 
     def close(self) -> None:
         """Close the file; closing twice is allowed."""
@@ -102,9 +109,10 @@ class Decoder(ABC):
         """Close the file."""
         self.close()
 
-    def _open_picture(self, rank: int) -> Picture:
+    def _open_picture(self, rank: int, wanted: frozenset[int], last: int) -> Picture:
         if self._is_closed:
             raise ValueError(f"decoder of {self._path.name} is closed")
+        self._wanted, self._last_wanted = wanted, last
         return self._picture(rank)
 
     @abstractmethod
@@ -140,6 +148,8 @@ class SequentialDecoder(Decoder, Generic[F]):
         # The decode under way and the rank that it gave last; None: start at a keyframe.
         self._frames: Iterator[tuple[int, F]] | None = None
         self._rank = -1
+        # What that decode was spared: ranks that it will not give, nor have given.
+        self._spared: set[int] = set()
 
     def close(self) -> None:
         """Close the file; closing twice is allowed."""
@@ -170,11 +180,12 @@ class SequentialDecoder(Decoder, Generic[F]):
         rest of the present one.
         """
         key = self._table.governing_keyframe(wanted)
-        if self._frames is not None and self._rank < wanted:
+        if self._frames is not None and self._rank < wanted and wanted not in self._spared:
             present = self._table.governing_keyframe(self._rank)
             if key <= present + 1:
                 return self._frames
         self._frames = None
+        self._spared = set()
         return self._decode_from(key)
 
 

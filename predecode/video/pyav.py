@@ -22,6 +22,7 @@ from predecode.stages import stage, timed
 from predecode.video.container import demux, open_video
 from predecode.video.decoder import RGB, Picture, SequentialDecoder
 from predecode.video.packets import FrameTable
+from predecode.video.spare_packets import SparePackets
 
 __all__ = ["CONVERSION", "PyavDecoder"]
 
@@ -88,6 +89,7 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
                 open_video(self._path, self._table.stream_index)
             )
         self._is_at_start = True
+        self._spare = SparePackets(self._stream)
         codec = self._stream.codec_context
         codec.thread_type = "NONE"
         codec.thread_count = 1
@@ -131,17 +133,21 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
     def _decode(self, packets: _Packets, key: int) -> _Frames:
         """Yield ``(rank, picture)`` of keyframe ``key`` and each picture shown after it, in order.
 
+        Left out are pictures that neither the call nor another picture needs (``_spared``).
+
         Leading pictures of that keyframe (sent after it, shown before it) may need pictures that
         were not decoded: they are dropped, whether or not the decoder can make something of them.
 
         Raises:
-            MediaError: a picture cannot be decoded, or any is left out, though it may be one that
-                is not wanted: the next ones may have been predicted from it.
+            MediaError: a picture cannot be decoded, or one that was to come does not, though it may
+                be one that is not wanted: the next ones may have been predicted from it.
         """
         start_pts = self._keyframe_pts(key)
         expected = int(self._table.keyframe_ranks[key])
         needed = itertools.dropwhile(lambda packet: packet.pts != start_pts, packets)
         for packet in itertools.chain(needed, [None]):
+            if packet is not None and self._is_spared(packet):
+                continue
             is_leading = packet is not None and packet.pts is not None and packet.pts < start_pts
             try:
                 with stage("decode"):
@@ -155,10 +161,24 @@ class PyavDecoder(SequentialDecoder[VideoFrame]):
                 if frame.pts is not None and frame.pts < start_pts:
                     continue
                 rank = self._identify(frame)
+                while expected in self._spared:
+                    expected += 1
                 if rank != expected:
                     raise self._missing(expected, self._name(frame.pts))
                 yield rank, frame
                 expected += 1
+
+    def _is_spared(self, packet: "Packet[VideoStream]") -> bool:
+        """Whether a packet is left out; notes its picture then.
+
+        Pictures behind the last one that is wanted now are decoded: the next call may go on there.
+        """
+        rank = None if packet.pts is None else self._table.rank_of(packet.pts)
+        if rank is None or rank >= self._last_wanted or rank in self._wanted or not self.spares:
+            return False
+        if is_spare := self._spare.has(packet):
+            self._spared.add(rank)
+        return is_spare
 
     def _identify(self, frame: VideoFrame) -> int:
         """Return the rank of a decoded picture that is whole and of the table's size."""

@@ -145,9 +145,11 @@ def test_one_run_s_samples_are_told_with_what_they_save(b1k_root: Path, tmp_path
     (note,) = (note for note in display.notes if note.startswith("--for-run"))
     assert "80 of 591 samples, 86.5% of the images are not stored" in note
     # 80 of 591 frames at random: nearly all pictures of the GOPs up to the last one wanted.
-    assert re.search(r"Now 80 frames to store, 5[5-9]\d of 591 to decode a camera", note), note
+    assert re.search(r"Now 80 frames to store, at most 5[5-9]\d of 591 to decode a camera", note), (
+        note
+    )
     whole = predict_here(b1k_root, size="64", codec="png")
-    assert 0.6 < found.stages["decode"] / whole.stages["decode"] < 1.2
+    assert 0.3 < found.stages["decode"] / whole.stages["decode"] < 1.2
     assert found.stages["encode"] < 0.4 * whole.stages["encode"]
 
 

@@ -13,12 +13,13 @@ LOAD = Load(
 )  # fmt: skip
 
 
-def camera_cost(decode_s: float = DECODE_S) -> CameraCost:
+def camera_cost(decode_s: float = DECODE_S, spared: float = 0) -> CameraCost:
     """224 pictures of which 6 are converted, then 32 of which each is; 5 frames encoded."""
     return CameraCost(
         open_s=0.1,
         gop=250.0,
         sparse=(224, 6, 224 * decode_s + 6 * CONVERT_S),
+        spared=(220, 20, (220 - spared * 200) * decode_s + 20 * CONVERT_S),
         dense=(32, 32, 32 * (decode_s + CONVERT_S)),
         resize_s=5 * 0.003,
         encode_s=5 * 0.004,
@@ -26,7 +27,7 @@ def camera_cost(decode_s: float = DECODE_S) -> CameraCost:
     )
 
 
-def piece_cost(decode_s: float = DECODE_S) -> PieceCost:
+def piece_cost(decode_s: float = DECODE_S, spared: float = 0) -> PieceCost:
     return PieceCost(
         num_draws=1,
         num_frames=5,
@@ -34,7 +35,7 @@ def piece_cost(decode_s: float = DECODE_S) -> PieceCost:
         rows_s=5 * 0.0001,
         write_s=5 * 0.0004,
         tar_bytes=5 * 40_000,
-        cameras={"head": camera_cost(decode_s)},
+        cameras={"head": camera_cost(decode_s, spared)},
         draws=[],
         image_bytes={},
         choices=[
@@ -78,6 +79,15 @@ def test_what_differs_from_piece_to_piece_is_the_error() -> None:
     assert found.stages[0].core_s == pytest.approx(7.0)
     # Of four values, 3 ms about their mean, with a deviation of 3.464 ms: 3.19 * 3.464 / 2.
     assert found.error_s == pytest.approx(5.525, rel=1e-3)
+
+
+def test_pictures_that_are_left_out_are_not_paid_for() -> None:
+    pieces = [piece_cost(spared=0.4), piece_cost(2 * DECODE_S, spared=0.4)]
+    found = core_time(LOAD, [receipt(*pieces)])
+    # Of three pictures one is wanted; of the time of the other two 0.4 is saved.
+    assert found.stages[0].core_s == pytest.approx(1000 * (1.5 * 0.002 * (1 + 2 * 0.6) + 0.001))
+    every = core_time(LOAD._replace(stride=1), [receipt(*pieces)])
+    assert every.stages[0].core_s == pytest.approx(1000 * (1.5 * 0.002 + 0.001))
 
 
 def test_shards_are_made_in_rounds() -> None:

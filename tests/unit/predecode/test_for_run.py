@@ -125,7 +125,7 @@ def test_the_note_says_what_is_saved_and_what_is_not() -> None:
     note = run_note(part.scope, Decoding(4, 12, 2, 3), 28)
     assert note == (
         "--for-run steps=1 global-batch=4 seed=9: 4 of 10 samples, 60.0% of the images are not "
-        "stored. Now 4 frames to store, 12 of 28 to decode a camera, in 2 of 3 GOPs"
+        "stored. Now 4 frames to store, at most 12 of 28 to decode a camera, in 2 of 3 GOPs"
     )
     whole = first_part(UNIVERSE, AskedRun(40, 4, 9))
     assert "the whole data set, nothing is saved: is global-batch that of all ranks" in run_note(

@@ -1,0 +1,214 @@
+"""How much of a slow storage's speed reading gets: at random, in blocks, and in training order.
+
+    python -m benchmarks.slow
+
+The samples of the full-size sample as raw pictures (450 kB each, so that decoding takes no time)
+lie behind ``slow_storage``, as an object store and as a spinning disk. Each reader makes one pass
+over all; ``share`` is bytes of its samples by time and by what the storage could give. The readers:
+
+* ``in line``: every shard in one piece, nothing made of it; no reader can be faster;
+* ``training order``: the same samples copied into tars in the order of a training run, each batch
+  one range, the next four asked for while one is served: what ``--layout run`` would read like;
+* ``ShardStream``: blocks in line, mixed, with read-ahead, 2 workers;
+* ``ShardDataset, at random``: the global order, by ranges, 0, 2 and 8 workers;
+* ``ShardDataset, from the node``: the same where whole shards come into the node's cache before
+  they are read: the first epoch, and a later one.
+
+Prints a table on standard error and one JSON object.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import fsspec
+import numpy as np
+from torch.utils.data import DataLoader
+
+from benchmarks.slow_storage import DISK, OBJECTS, PROTOCOL, Line, set_line
+from predecode.sources.sample import make_sample
+from predecode.video.probe import library_versions
+from tests.support.jobs import run_here
+from train_shards.dataset import ShardDataset
+from train_shards.manifest import load_manifest
+from train_shards.node_cache import Cache
+from train_shards.sampling import ResumableSampler
+from train_shards.stream import ShardStream
+
+__all__ = ["measure"]
+
+_BATCH = 32
+_AHEAD = 4
+_LANES = 2
+"""Of ``ShardStream``: the sample has 11 shards, a data set thousands; 8 lanes would hold most."""
+_LINES = {"object store": OBJECTS, "spinning disk": DISK}
+_CACHE_BYTES = 1 << 40
+
+Pass = Callable[[], Iterator[int]]
+"""One pass over the samples; yields bytes of samples as they come."""
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, help="folder for data, kept (default: temporary)")
+    parser.add_argument("--episodes", default="10,20,40,490010,490020", help="of the sample")
+    words = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        episodes = [int(word) for word in words.episodes.split(",")]
+        rows = measure((words.work or Path(folder)).absolute(), episodes)
+    result = {
+        "command": shlex.join(["python", "-m", "benchmarks.slow", *sys.argv[1:]]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), **library_versions()},
+        "lines": {name: line._asdict() for name, line in _LINES.items()},
+        "rows": rows,
+    }
+    print(json.dumps(result, indent=1))
+    for row in rows:
+        print(
+            f"{row['storage']:14}{row['reader']:34}{row['samples_per_s']:8.1f} samples/s"
+            f"{row['share']:7.2f} of the storage",
+            file=sys.stderr,
+        )
+
+
+def measure(work: Path, episodes: list[int]) -> list[dict[str, Any]]:
+    """Returns a row for each storage and reader."""
+    if not (work / "b1k").exists():
+        make_sample(work / "b1k", full_size=True, episode_indices=episodes, modalities=("rgb",))
+    out = work / "shards"
+    run_here(work / "b1k", out, codec="raw", shard_size=256)
+    url = f"{PROTOCOL}://{out}"
+    num_samples = len(ShardDataset(out))
+    shards = [s for g in load_manifest(out).generations for s in g.shards if s.num_samples]
+    sample_bytes = sum(shard.num_bytes for shard in shards) // num_samples
+    ordered = _in_training_order(out, work / "ordered")
+    rows = []
+    for storage, line in _LINES.items():
+        set_line(line)
+        with tempfile.TemporaryDirectory(dir=work) as cache:
+            at_random = {
+                f"ShardDataset, at random, {n} workers": _loaded(url, Cache(Path(cache) / "a"), n)
+                for n in (0, 2, 8)
+            }
+            local = Cache(Path(cache) / "b", _CACHE_BYTES)
+            passes: dict[str, Pass] = {
+                "in line": lambda: _whole([f"{PROTOCOL}://{out / s.path}" for s in shards]),
+                "training order": lambda: _ranges(ordered, _BATCH * sample_bytes),
+                "ShardStream, 2 workers": _streamed(url, Cache(Path(cache) / "c", _CACHE_BYTES)),
+                **at_random,
+                "ShardDataset, from the node, first": _loaded(url, local, 2, whole_shards=True),
+                "ShardDataset, from the node, later": _loaded(url, local, 2, whole_shards=True),
+            }
+            for reader, run in passes.items():
+                found = _timed(run, sample_bytes, line)
+                if abs(found["num_samples"] - num_samples) > _BATCH:  # the last batch is dropped
+                    raise SystemExit(f"{reader}: {found['num_samples']} of {num_samples} samples")
+                rows.append({"storage": storage, "reader": reader, **found})
+    return rows
+
+
+def _timed(run: Pass, sample_bytes: int, line: Line) -> dict[str, Any]:
+    start_s = time.perf_counter()
+    first_s, num_bytes = 0.0, 0
+    for own in run():
+        first_s = first_s or time.perf_counter() - start_s
+        num_bytes += own
+    time_s = time.perf_counter() - start_s
+    return {
+        "num_samples": round(num_bytes / sample_bytes),
+        "first_batch_s": round(first_s, 3),
+        "samples_per_s": round(num_bytes / sample_bytes / time_s, 1),
+        "share": round(num_bytes / time_s / line.bytes_per_s, 3),
+    }
+
+
+def _in_training_order(out: Path, path: Path) -> str:
+    """Writes all samples behind each other in the order of a global shuffle; returns its URL."""
+    dataset = ShardDataset(out)
+    reader = dataset.open_reader()
+    sampler = ResumableSampler(len(dataset), seed=0, batch_size=_BATCH, rank=0, world_size=1)
+    shards = [shard for g in reader.manifest.generations for shard in g.shards]
+    with path.open("wb") as file:
+        for position in sampler:
+            place = reader.locate(position)
+            with (out / shards[place.shard].path).open("rb") as shard:
+                shard.seek(place.offset_bytes)
+                file.write(shard.read(place.stop_bytes - place.offset_bytes))
+    return f"{PROTOCOL}://{path}"
+
+
+def _whole(urls: list[str]) -> Iterator[int]:
+    for url in urls:
+        files, path = fsspec.core.url_to_fs(url)
+        yield len(files.cat_file(path))
+
+
+def _ranges(url: str, batch_bytes: int) -> Iterator[int]:
+    files, path = fsspec.core.url_to_fs(url)
+    num_bytes = files.info(path)["size"]
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        starts = iter(range(0, num_bytes, batch_bytes))
+        waiting = deque(
+            pool.submit(files.cat_file, path, s, s + batch_bytes)
+            for s in (next(starts) for _ in range(_AHEAD))
+        )
+        while waiting:
+            yield len(waiting.popleft().result())
+            if (start := next(starts, None)) is not None:
+                waiting.append(pool.submit(files.cat_file, path, start, start + batch_bytes))
+
+
+def _streamed(url: str, cache: Cache) -> Pass:
+    def run() -> Iterator[int]:
+        dataset = ShardDataset(url, cache=cache, whole_shards=True)
+        stream = ShardStream(dataset, batch_size=_BATCH, lanes=_LANES, rank=0, world_size=1)
+        yield from _bytes_of(DataLoader(stream, _BATCH, num_workers=2, collate_fn=_sizes))
+
+    return run
+
+
+def _loaded(url: str, cache: Cache, num_workers: int, *, whole_shards: bool = False) -> Pass:
+    def run() -> Iterator[int]:
+        dataset = ShardDataset(url, cache=cache, whole_shards=whole_shards)
+        sampler = ResumableSampler(len(dataset), batch_size=_BATCH, rank=0, world_size=1)
+        yield from _bytes_of(
+            DataLoader(
+                cast(Any, dataset),
+                _BATCH,
+                sampler=sampler,
+                num_workers=num_workers,
+                collate_fn=_sizes,
+            )
+        )
+
+    return run
+
+
+def _sizes(items: list[dict[str, Any]]) -> int:
+    """Bytes of the pictures of a batch."""
+    return sum(
+        v.nbytes for i in items for v in i.values() if isinstance(v, np.ndarray) and v.ndim == 3
+    )
+
+
+def _bytes_of(loader: Any) -> Iterator[int]:
+    for num_bytes in loader:
+        yield int(num_bytes)
+
+
+if __name__ == "__main__":
+    main()
