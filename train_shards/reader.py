@@ -313,8 +313,13 @@ class ShardReader:
         self._storage.read_ranges(ranges, take)
         return contents
 
+    @property
+    def num_prefetches(self) -> int:
+        """How many calls of ``prefetch`` at a time make best use of the storage."""
+        return self._storage.num_prefetches
+
     def prefetch(self, first: Place, last: Place) -> None:
-        """Has at hand what lies from one sample to another; may run in a thread of its own.
+        """Has at hand what lies from one sample to another; may run in other threads.
 
         Raises:
             DataError, StorageError: a remote shard cannot be downloaded.

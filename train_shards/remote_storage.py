@@ -85,6 +85,7 @@ class RemoteStorage:
     """
 
     gap_bytes = 1 << 18
+    num_prefetches = 2  # while one is checked and brought to the disk, another uses the network
 
     def __init__(self, url: str, cache: Cache, *, whole_shards: bool) -> None:
         """Asks nothing of the network yet.

@@ -108,11 +108,13 @@ class ByteRange(NamedTuple):
 class Storage(Protocol):
     """Where an output lies. Fork and threads: one object a process, one thread at a time.
 
-    ``prefetch`` alone may run in another thread.
+    ``prefetch`` alone may run in other threads, ``num_prefetches`` of them.
     """
 
     gap_bytes: int
     """Unwanted bytes that are read along rather than split a read: cheaper than another one."""
+    num_prefetches: int
+    """How many of them at a time make best use of it."""
 
     def read_file(self, path: str) -> bytes:
         """Returns the whole of a small file; FileNotFoundError if it is not there."""
@@ -146,6 +148,7 @@ class LocalStorage:
     """An output in a folder; keeps a bounded number of shards open."""
 
     gap_bytes = 1 << 16
+    num_prefetches = 1  # two would have a disk's head go to and fro
 
     def __init__(self, root: Path) -> None:
         """Opens nothing yet."""

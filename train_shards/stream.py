@@ -128,7 +128,7 @@ class _StreamIterator:
     ) -> None:
         self._dataset, self._sampler = dataset, sampler
         self._unkeyed, (self._worker, self._num_workers) = order, share
-        self._pool = ThreadPoolExecutor(1)
+        self._pool = ThreadPoolExecutor(dataset.open_reader().num_prefetches)
         weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
         self._start(sampler.epoch, sampler.consumed, 0)
 

@@ -179,11 +179,14 @@ class SequentialDecoder(Decoder, Generic[F]):
         Going on into the next GOP decodes nothing that a start at its keyframe would skip, but the
         rest of the present one.
         """
+        frames = self._frames if wanted not in self._spared else None
+        if frames is not None and wanted == self._rank + 1:
+            return frames
         key = self._table.governing_keyframe(wanted)
-        if self._frames is not None and self._rank < wanted and wanted not in self._spared:
+        if frames is not None and self._rank < wanted:
             present = self._table.governing_keyframe(self._rank)
             if key <= present + 1:
-                return self._frames
+                return frames
         self._frames = None
         self._spared = set()
         return self._decode_from(key)

@@ -80,7 +80,7 @@ class FrameTable:
         Raises:
             MediaError: no keyframe is shown at or before ``rank``, so that it cannot be decoded.
         """
-        position = int(np.searchsorted(self.keyframe_ranks, rank, side="right")) - 1
+        position = int(self.keyframe_ranks.searchsorted(rank, side="right")) - 1
         if position < 0:
             first = self.keyframe_ranks[:1].tolist()
             raise MediaError(
@@ -92,7 +92,7 @@ class FrameTable:
 
     def rank_of(self, pts: int) -> int | None:
         """Return the rank of the picture shown at ``pts`` ticks, None when there is none."""
-        rank = int(np.searchsorted(self.pts, pts))
+        rank = int(self.pts.searchsorted(pts))
         return rank if rank < len(self.pts) and int(self.pts[rank]) == pts else None
 
 
