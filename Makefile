@@ -6,7 +6,7 @@ READY := .venv/.ready
 # chromium and a font: what the tests look at the report's page with; gcc: the native resize
 APT := ffmpeg python3-torchvision chromium fonts-dejavu-core gcc libc6-dev
 
-.PHONY: help setup demo fmt lint test test-fast test-faults docs golden clean
+.PHONY: help setup demo fmt lint test test-fast test-faults docs bench golden clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -52,6 +52,9 @@ test-faults: $(READY) ## the tests of faults, see docs/reliability.md; make test
 
 docs: $(READY) ## write docs/commands.md from --help, and check links and code blocks of all pages
 	$(BIN)/python docs/check.py --write
+
+bench: $(READY) ## every benchmark, beside the stored figures (half an hour; best on an idle machine)
+	$(BIN)/python -m benchmarks.bench
 
 golden: $(READY) ## write the golden output of the current format version; review the difference
 	PYTHONPATH=. $(BIN)/python tests/golden/make.py

@@ -97,7 +97,8 @@ def main() -> None:
         print(
             f"{name:12}" + "".join(f"{k:>14} {v:6.3f}" for k, v in figures.items()), file=sys.stderr
         )
-    print(json.dumps(found["ratios"]), file=sys.stderr)
+    for name, ratios in found["ratios"].items():
+        print(f"{name:22}{statistics.median(ratios):6.3f}", file=sys.stderr)
 
 
 def measure(work: Path, episode: int, num_rounds: int, *, with_lerobot: bool) -> dict[str, Any]:
@@ -135,9 +136,8 @@ def measure(work: Path, episode: int, num_rounds: int, *, with_lerobot: bool) ->
             if number:  # the first one fills caches
                 times[name].append(1000 * spent_s / num_frames)
 
-    def ratio(of: str, to: str) -> float:
-        pairs = zip(times[of], times[to], strict=True)
-        return round(statistics.median(a / b for a, b in pairs), 3)
+    def ratio(of: str, to: str) -> list[float]:
+        return [round(a / b, 3) for a, b in zip(times[of], times[to], strict=True)]
 
     return {
         "num_frames": num_frames,
