@@ -120,9 +120,9 @@ def time_of_plan(folder: Path, num_episodes: int) -> dict[str, Any]:
     return {"plan_s": round(plan_s, 1), **{name: told[name] for name in names}}
 
 
-def make_large(root: Path, one: Path, num_episodes: int) -> None:
+def make_large(root: Path, one: Path, num_episodes: int, *, full_size: bool = False) -> None:
     """Makes a data set of the 2025 layout whose episodes are links to one, made in ``one``."""
-    make_sample(one, episode_indices=(_EPISODE,), modalities=("rgb",))
+    make_sample(one, full_size=full_size, episode_indices=(_EPISODE,), modalities=("rgb",))
     (spec,) = (spec for spec in EPISODES if spec.episode_index == _EPISODE)
     num_frames = spec.length * _NUM_LOOPS
     table = one / "long.parquet"
