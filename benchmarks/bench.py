@@ -91,6 +91,13 @@ def _scaling(result: Any) -> Rounds:
     return {name: [result[name]] for name in ("two_to_one", "ray_to_two")}
 
 
+def _startup(result: Any) -> Rounds:
+    return {
+        f"{row['kind']}, {row['num_workers']} workers, first_batch_s": [row["first_batch_s"]]
+        for row in result["rows"]
+    }
+
+
 BENCHMARKS = {
     "convert": Benchmark(_convert),
     "scaling": Benchmark(_scaling),
@@ -98,6 +105,7 @@ BENCHMARKS = {
     "read": Benchmark(_read, has_out=True),
     "trainer_feed": Benchmark(_feed, has_out=True),
     "slow": Benchmark(_slow),
+    "startup": Benchmark(_startup),
     "scale": Benchmark(_scale),
 }
 
