@@ -56,5 +56,5 @@ docs: $(READY) ## write docs/commands.md from --help, and check links and code b
 golden: $(READY) ## write the golden output of the current format version; review the difference
 	PYTHONPATH=. $(BIN)/python tests/golden/make.py
 
-clean: ## remove the demo's data and shards
-	rm -rf data shards
+clean: ## remove what the README's commands have made: data, shards, a training run
+	rm -rf data shards b1k-shards checkpoints
