@@ -57,4 +57,4 @@ golden: $(READY) ## write the golden output of the current format version; revie
 	PYTHONPATH=. $(BIN)/python tests/golden/make.py
 
 clean: ## remove what the README's commands have made: data, shards, a training run
-	rm -rf data shards b1k-shards checkpoints
+	rm -rf data shards b1k-shards checkpoints/first

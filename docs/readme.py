@@ -4,8 +4,8 @@ python3 docs/readme.py     from the root of a fresh clone, as CI does
 
 A block ``bash`` is run, ``python`` too, by the Python of the environment that stands by then;
 ``text`` after a block is what that prints: each of its lines must come, in this order, with any
-numbers and with anything for ``…``. A block ``bash trainer`` needs the original trainer and is only
-named. The last block takes this process's place, so that a log ends as that command ends.
+digits for a number with a decimal point and anything for ``…``. A block ``bash trainer`` needs the original
+trainer and is only named. The last block takes this process's place: a log ends as that ends.
 """
 
 import os
@@ -64,13 +64,14 @@ def script(run: list[Block]) -> str:
 def missing_line(promised: str, printed: str) -> str | None:
     r"""Returns the first promised line that was not printed, behind those before it; None if none.
 
-    >>> missing_line("item 7\n  a: …!\n", "x\nitem 12\n  a: 1 b!\n"), missing_line("a", "b")
-    (None, 'a')
+    >>> missing_line("7 of 2.5 MB\n  a: …!\n", "x\n7 of 2.75 MB\n  a: 1 b!\n")
+    >>> missing_line("7 of 2.5 MB\n", "8 of 2.5 MB\n")
+    '7 of 2.5 MB'
     """
     lines = iter(printed.splitlines())
     for line in promised.splitlines():
-        pattern = re.sub(r"\d[\d,.]*", r"\\d[\\d,.]*", re.escape(line).replace(r"\.", "."))
-        wanted = re.compile(pattern.replace("…", ".*"))
+        any_decimals = re.sub(r"\d+\\\.\d+", r"\\d+[.]\\d+", re.escape(line))
+        wanted = re.compile(any_decimals.replace("…", ".*"))
         if not any(map(wanted.fullmatch, lines)):
             return line
     return None
