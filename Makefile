@@ -36,10 +36,11 @@ fmt: $(READY) ## format the code
 	$(BIN)/ruff format -q .
 	$(BIN)/ruff check -q --fix .
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, hadolint
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
+	$(BIN)/hadolint docs/examples/Dockerfile.*
 
 test: lint ## lint and every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile

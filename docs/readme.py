@@ -4,8 +4,8 @@ python3 docs/readme.py     from the root of a fresh clone, as CI does
 
 A block ``bash`` is run, ``python`` too, by the Python of the environment that stands by then;
 ``text`` after a block is what that prints: each of its lines must come, in this order, with any
-digits for a number with a decimal point and anything for ``…``. A block ``bash trainer`` needs the original
-trainer and is only named. The last block takes this process's place: a log ends as that ends.
+digits for a number with a decimal point and anything for ``…``. A block ``bash trainer`` needs the
+original trainer and is only named. The last block takes this process's place: logs end as it does.
 """
 
 import os
