@@ -1,6 +1,6 @@
 """Runs the README's blocks as they stand, in their order, in one shell; needs nothing but Python.
 
-python3 docs/readme.py     from the root of a fresh clone, as CI does
+python3 docs/readme.py     in a fresh clone, as CI does, or after make clean
 
 A block ``bash`` is run, ``python`` too, by the Python of the environment that stands by then;
 ``text`` after a block is what that prints: each of its lines must come, in this order, with any
