@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Block", "blocks", "missing_line", "script"]
+__all__ = ["Block", "blocks", "fenced", "missing_line", "script"]
 
 ROOT = Path(__file__).parents[1]
 _FENCED = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,6 +34,11 @@ class Block(NamedTuple):
     """``""`` where nothing is."""
 
 
+def fenced(page: str) -> list[tuple[str, str]]:
+    """Returns what stands behind the fence and the text of each fenced block of a page."""
+    return _FENCED.findall(page)
+
+
 def blocks(page: str) -> list[Block]:
     """Returns the blocks of a page but those of text, each with the text that follows on it.
 
@@ -41,7 +46,7 @@ def blocks(page: str) -> list[Block]:
         ValueError: a block of another kind.
     """
     found: list[Block] = []
-    for kind, text in _FENCED.findall(page):
+    for kind, text in fenced(page):
         if kind == "text" and found:
             found[-1] = found[-1]._replace(promised=text)
         elif kind in ("bash", "python", _NOT_RUN):
