@@ -53,9 +53,9 @@ def test_a_source_a_decoder_and_a_codec_of_the_page_make_proven_shards(
         env={**os.environ, "PATH": path, "PYTHONPATH": str(extended)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 episodes, 60 samples, 60 images in 1 shards" in done.stdout
+    assert "2 episodes, 30 samples, 30 images in 1 shards" in done.stdout
     assert re.search(r"pyav +all \d\d equal", done.stdout)
-    assert "shards: proven: 1 shard, 60 samples" in done.stdout
+    assert "shards: proven: 1 shard, 30 samples" in done.stdout
     for sentence in ("task: 'open the drawer'", "task: 'close it, gently'"):
         assert sentence in done.stdout
     with tarfile.open(tmp_path / "shards/data/train/labelled-train-000000.tar") as tar:
@@ -63,7 +63,7 @@ def test_a_source_a_decoder_and_a_codec_of_the_page_make_proven_shards(
         picture = tar.extractfile("ep00000001_f000010.video.avif")
         assert picture is not None
         assert picture.read(12)[4:] == b"ftypavif"
-    assert sum(name.endswith(".avif") for name in members) == 60
+    assert sum(name.endswith(".avif") for name in members) == 30
 
 
 def test_without_its_table_the_source_is_refused(extended: Path, tmp_path: Path) -> None:
