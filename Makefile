@@ -36,10 +36,11 @@ fmt: $(READY) ## format the code
 	$(BIN)/ruff format -q .
 	$(BIN)/ruff check -q --fix .
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, hadolint
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
+	$(BIN)/hadolint docs/examples/Dockerfile.*
 
 test: lint ## lint and every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
@@ -59,5 +60,5 @@ bench: $(READY) ## every benchmark, beside the stored figures (half an hour; bes
 golden: $(READY) ## write the golden output of the current format version; review the difference
 	PYTHONPATH=. $(BIN)/python tests/golden/make.py
 
-clean: ## remove the demo's data and shards
-	rm -rf data shards
+clean: ## remove what the README's commands have made: data, shards, a training run
+	rm -rf data shards b1k-shards checkpoints/first

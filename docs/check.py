@@ -1,7 +1,7 @@
-"""Checks the pages: links, code blocks, and the command reference; writes the latter on request.
+"""Checks the pages: links, code blocks, and what is made of the code; writes the latter on request.
 
 python docs/check.py            say what is wrong; exit status 1 if anything is
-python docs/check.py --write    write docs/commands.md anew, then check
+python docs/check.py --write    write docs/commands.md and the tables of docs/format.md, then check
 """
 
 import argparse
@@ -22,7 +22,12 @@ from typer.main import get_command
 from predecode.cli import USAGE_ERROR, app
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # as a program this file has its own folder there
+
+from docs.format_tables import TABLES  # noqa: E402
+
 REFERENCE = ROOT / "docs/commands.md"
+FORMAT = ROOT / "docs/format.md"
 _WIDTH = 98
 _HEAD = """# Commands
 
@@ -30,6 +35,7 @@ Written by `make docs` from what `--help` says: change the commands, not this pa
 side's own commands are in [launch.md](launch.md) (`python -m train_shards.launch`) and in
 [train.md](train.md) (`python -m train_shards.train` and `norm_stats`).
 """
+_REGION = re.compile(r"<!-- from the code: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
 _SHELLS = ("", "sh", "bash", "shell", "console")
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
@@ -48,7 +54,7 @@ def faults(page: Path) -> Iterator[str]:
             if target is not None and not _is_there(page, unquote(str(target))):
                 yield f"{line}: link {target}: expected a file and a heading of it, got none"
         if token.type == "fence":
-            for said in _faults_of_block(token.info.strip(), token.content):
+            for said in _faults_of_block(token.info.partition(" ")[0], token.content):
                 yield f"{line}: {said}"
 
 
@@ -59,6 +65,21 @@ def reference() -> str:
     for name, command in group.commands.items():
         texts.append(f"## predecode {name}\n\n```\n{_help(command, f'predecode {name}')}\n```\n")
     return "\n".join(texts)
+
+
+def with_tables(page: str) -> str:
+    """Returns a page with its marked regions as the code has them now.
+
+    Raises:
+        ValueError: regions that are not those of ``TABLES``, each once and in their order.
+    """
+    names = _REGION.findall(page)
+    if [name for name, _ in names] != list(TABLES):
+        raise ValueError(f"marked regions: expected {list(TABLES)}, got {[n for n, _ in names]}")
+    return _REGION.sub(
+        lambda found: f"<!-- from the code: {found[1]} -->\n{TABLES[found[1]]()}\n<!-- end -->",
+        page,
+    )
 
 
 def _is_there(page: Path, target: str) -> bool:
@@ -133,12 +154,16 @@ def _help(command: Any, name: str) -> str:
 def main() -> int:
     """Checks all pages; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/commands.md anew")
+    parser.add_argument("--write", action="store_true", help="write what is made of the code anew")
+    made = {REFERENCE: reference(), FORMAT: with_tables(FORMAT.read_text())}
     if parser.parse_args().write:
-        REFERENCE.write_text(reference())
+        for page, text in made.items():
+            page.write_text(text)
     said = [f"{page.relative_to(ROOT)}:{fault}" for page in pages() for fault in faults(page)]
-    if not REFERENCE.is_file() or REFERENCE.read_text() != reference():
-        said.append("docs/commands.md: not what --help prints now. Write it anew: make docs")
+    for page, text in made.items():
+        if not page.is_file() or page.read_text() != text:
+            name = page.relative_to(ROOT)
+            said.append(f"{name}: not what is made of the code now. Write it anew: make docs")
     print("\n".join(said) or f"{len(pages())} pages: links, code blocks and commands are right")
     return 1 if said else 0
 

@@ -92,12 +92,9 @@ def test_embedding_needs_a_source_with_tables(tmp_path: Path) -> None:
         run_here(tmp_path, tmp_path / "out", src="videos", embed_lowdim=True)
 
 
-def test_sample_command_makes_what_run_needs(tmp_path: Path) -> None:
-    """The two commands of the design, verbatim, in an empty folder (that of the README)."""
-    made = command("sample", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert "6 episodes, 2,715 frames" in made.stdout
-    run = command("run", "--src", "b1k", "--out", "shards/", cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    assert "6 episodes, 2,715 samples, 8,145 images in 1 shards" in run.stdout
-    assert command("sample", cwd=tmp_path).returncode == 2
+def test_a_sample_is_made_where_nothing_is(tmp_path: Path) -> None:
+    """What it makes and ``run`` then stores, the README promises and CI compares."""
+    (tmp_path / "data/b1k/meta").mkdir(parents=True)
+    refused = command("sample", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "data/b1k" in refused.stderr

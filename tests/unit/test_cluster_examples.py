@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 GUIDE, RAYJOB, SLURM = (
     DOCS / name for name in ("cluster.md", "examples/rayjob.yaml", "examples/predecode.slurm")
 )
+DOCKERFILES = sorted((DOCS / "examples").glob("Dockerfile.*"))
 
 
 def our_commands() -> Iterator[list[str]]:
@@ -50,6 +52,7 @@ def test_options_that_the_guide_names_are_ours() -> None:
     prose = set(re.findall(r"`(--[a-z-]+)", GUIDE.read_text()))
     options = {o for p in typer.main.get_command(app).commands["run"].params for o in p.opts}  # type: ignore[attr-defined]
     foreign = {"--working-dir", "--runtime-env-json", "--submission-id"}  # of ray job submit
+    foreign |= {"--dashboard-host"}  # of ray start
     assert {"--memory-limit-mb", "--node-wait-s", "--num-cpus", "--address"} <= prose
     assert prose - foreign <= options
 
@@ -106,3 +109,22 @@ def test_a_worker_has_memory_for_as_many_tasks_as_cpus(rayjob: dict[str, Any]) -
 def test_bash_reads_the_slurm_script() -> None:
     subprocess.run(["bash", "-n", str(SLURM)], check=True)
     assert SLURM.read_text().startswith("#!/bin/bash\n")
+
+
+def test_images_install_what_the_project_has_and_the_cluster_names(rayjob: dict[str, Any]) -> None:
+    texts = {path.suffix: path.read_text() for path in DOCKERFILES}
+    assert set(texts) == {".cpu", ".train"}
+    root = DOCS.parent
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for text in texts.values():
+        (named,) = re.findall(r"'\.\[([\w,]+)\]'", text)
+        assert set(named.split(",")) <= set(extras)
+        assert re.findall(r"^COPY (.*)", text, re.MULTILINE) == [". ."]
+    ray = rayjob["spec"]["rayClusterSpec"]["rayVersion"]
+    assert f"'ray[default]=={ray}'" in texts[".cpu"]
+    assert f"\nray=={ray}\n" in (root / ".constraints.txt").read_text()
+    context = re.findall(r"^!(.*)", (root / ".dockerignore").read_text(), re.MULTILINE)
+    assert {"predecode/", "train_shards/", "pyproject.toml", ".constraints.txt"} <= set(context)
+    assert all((root / name).exists() for name in context)
