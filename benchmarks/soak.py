@@ -3,7 +3,7 @@
     python -m benchmarks.soak --minutes 15            small jobs, one after another
     python -m benchmarks.soak --minutes 15 --one-job  one job, as many tasks as the time holds
 
-One driver has one embedded Ray. Every two seconds resident memory and open files of the driver, the
+One driver has one embedded Ray. Every 15 s resident memory and open files of the driver, the
 most of any of Ray's worker processes and the most of any task's own process since the last look are
 noted. Prints one JSON object with each series; ends with 1 when one of them grows.
 """
@@ -39,7 +39,7 @@ from predecode.video.probe import library_versions
 __all__ = ["growth", "main"]
 
 Soaked = tuple[dict[str, int], list[dict[str, float]]]
-"""How much ran, and what was seen of it every two seconds."""
+"""How much ran, and what was seen of it, a row every 15 s."""
 
 _EPISODES = (10, 490040)
 """Of the sample data set; 210 frames."""
@@ -50,7 +50,8 @@ _ERRORS = 4.0
 _LEAST = {"memory_mb": 4.0, "files": 1.0}
 """Growth over the whole of a series below which it does not count."""
 _POLL_S = 0.1
-_ROW_S = 2.0
+_ROW_S = 15.0
+"""Longer than a task, whose most is at its end."""
 _LONG = 20
 """Of 250 frames: one of its videos fills a shard of 256."""
 _TRIAL = 60
