@@ -21,7 +21,7 @@ from predecode.sizing import SizeJob, SizeReceipt
 from predecode.stages import Spent
 from predecode.tasks import AnyJob, AnyReceipt, CheckJob, CheckReceipt, run_task, try_task
 
-__all__ = ["Answer", "Request", "decode_receipt", "main"]
+__all__ = ["Answer", "NoPandas", "Request", "decode_receipt", "main"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,13 +58,14 @@ def decode_receipt(job: AnyJob, receipt: msgspec.Raw) -> AnyReceipt:
     return msgspec.json.decode(receipt, type=CheckReceipt)
 
 
-class _NoPandas(MetaPathFinder):
+class NoPandas(MetaPathFinder):
     """Hides pandas, which pyarrow imports at its first array where it is installed.
 
     No task needs it, and each would pay half a second and 60 MB.
     """
 
     def find_spec(self, fullname: str, *_: object) -> None:
+        """Finds nothing: whoever asks for pandas is told at once that it is not there."""
         if fullname == "pandas":
             raise ModuleNotFoundError("tasks have no pandas", name=fullname)
 
@@ -72,7 +73,7 @@ class _NoPandas(MetaPathFinder):
 def main() -> None:
     """Does what standard input says; any bug ends the process with Python's own traceback."""
     die_with_parent(int(sys.argv[1]))
-    sys.meta_path.insert(0, _NoPandas())
+    sys.meta_path.insert(0, NoPandas())
     arm()
     request = msgspec.json.decode(Path("/dev/stdin").read_bytes(), type=Request)
     # What libraries print belongs to standard error: standard output is for messages.

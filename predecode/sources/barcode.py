@@ -98,7 +98,8 @@ def read(picture: npt.NDArray[np.uint8]) -> Identity:
     for row in range(_NUM_ROWS):
         top, bottom = _inner(tops, row)
         values = picture[top:bottom].sum(axis=0, dtype=np.int64).sum(axis=1)
-        # Sums from each start to the stop behind it; those from a stop to the next start are left.
+        # Sums from each start to the stop behind it, those between left out; a cell is 4 px wide or
+        # more, so that the last stop too is a column.
         sums = np.add.reduceat(values, columns.ravel())[::2]
         bits[row] = sums > threshold * 3 * (bottom - top) * (columns[:, 1] - columns[:, 0])
     return _decode(bits.ravel())
