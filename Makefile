@@ -9,7 +9,7 @@ APT := ffmpeg python3-torchvision chromium fonts-dejavu-core gcc libc6-dev
 # A test starts hundreds of processes: where this stood, each would compile our code again.
 unexport PYTHONDONTWRITEBYTECODE
 # Two files at a time, in their order: the unit tests come last, so that none waits for a long one.
-TWO := -n 2 --dist loadfile --no-loadscope-reorder
+IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo fmt lint test test-fast test-faults docs golden clean
 
@@ -47,13 +47,13 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## lint and every test
-	$(BIN)/python -m pytest -q $(TWO)
+	$(BIN)/python -m pytest -q $(IN_PARALLEL)
 
 test-fast: $(READY) ## the unit suite
-	$(BIN)/python -m pytest -q $(TWO) -m "not slow" tests/unit predecode train_shards
+	$(BIN)/python -m pytest -q $(IN_PARALLEL) -m "not slow" tests/unit predecode train_shards
 
 test-faults: $(READY) ## the tests of faults, see docs/reliability.md; make test runs them too
-	$(BIN)/python -m pytest -q $(TWO) -m faults tests/unit tests/e2e
+	$(BIN)/python -m pytest -q $(IN_PARALLEL) -m faults tests/unit tests/e2e
 
 docs: $(READY) ## write docs/commands.md from --help, and check links and code blocks of all pages
 	$(BIN)/python docs/check.py --write

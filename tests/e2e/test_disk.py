@@ -11,7 +11,7 @@ import pytest
 from predecode.errors import InfraError
 from predecode.source_check import check_episode
 from predecode.sources.registry import open_source
-from tests.support.jobs import command, command_here, fingerprint, run_here
+from tests.support.jobs import command_here, fingerprint, run_here
 from tests.support.mounts import mounted, remount, unmount
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -29,7 +29,7 @@ def undisturbed(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 def run(root: Path, out: Path) -> "subprocess.CompletedProcess[str]":
-    """The command, without Ray: what stops is run under Ray, what goes on need not be."""
+    """The command without Ray, under which ``run_until`` runs it."""
     return command_here("run", *RUN, "--root", root, "--out", out)
 
 
@@ -69,7 +69,7 @@ def test_a_disk_without_inodes_publishes_nothing_and_goes_on_after_room_is_made(
 ) -> None:
     with mounted(tmp_path / "disk", "nr_inodes=16") as disk:
         out = disk / "shards"
-        done = command("run", *RUN, "--root", b1k_root, "--out", out)
+        done = run(b1k_root, out)
         assert assert_full_then_goes_on(done, b1k_root, out, "nr_inodes=4096") == undisturbed
 
 

@@ -6,14 +6,14 @@ import msgspec
 import pytest
 
 from predecode.verification.report import Report
-from tests.support.jobs import command, command_here
+from tests.support.jobs import command_here
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_sound_set_is_told_of_with_its_remarks(b1k_root: Path, tmp_path: Path) -> None:
     words: list[str | Path] = ["verify", "--source", "--root", b1k_root]
-    done = command(*words, "--report", tmp_path / "proof")
+    done = command_here(*words, "--report", tmp_path / "proof")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "source: b1k, 5 episodes, 1,712 frames, " in done.stdout
     assert f"{b1k_root}: nothing at fault in 5 episodes" in done.stdout
