@@ -272,7 +272,7 @@ def test_headers_and_tables_that_end_a_process_cost_their_episode_too(
 
 def test_an_unknown_fault_is_refused(tmp_path: Path, b1k_root: Path) -> None:
     words = ("run", "--src", "b1k", "--root", b1k_root, "--out", tmp_path / "out")
-    done = command_here(*words, PREDECODE_FAULT="explode:now=1")
+    done = command(*words, PREDECODE_FAULT="explode:now=1")
     assert done.returncode == 2
     assert f"${VARIABLE}=explode:now=1: expected <kind>:<name>=<value>" in done.stderr
 

@@ -190,7 +190,7 @@ def command_here(
     """What ``command`` does, in this process and without Ray, which takes ten seconds of two cores.
 
     For tests of what a command says, makes and ends with; how it starts, runs its tasks and is
-    stopped is for ``command``.
+    stopped is for ``command``, and so is ``$PREDECODE_FAULT``, which a process reads once.
     """
     said, told = io.StringIO(), io.StringIO()
     given, before = [*map(str, words)], signal.getsignal(signal.SIGTERM)
