@@ -6,6 +6,11 @@ READY := .venv/.ready
 # chromium and a font: what the tests look at the report's page with; gcc: the native resize
 APT := ffmpeg python3-torchvision chromium fonts-dejavu-core gcc libc6-dev
 
+# A test starts hundreds of processes: where this stood, each would compile our code again.
+unexport PYTHONDONTWRITEBYTECODE
+# Two files at a time, in their order: the unit tests come last, so that none waits for a long one.
+IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: help setup demo fmt lint test test-fast test-faults docs bench golden clean
 
 help: ## list the targets
@@ -43,13 +48,13 @@ lint: $(READY) ## ruff, mypy, hadolint
 	$(BIN)/hadolint docs/examples/Dockerfile.*
 
 test: lint ## lint and every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q $(IN_PARALLEL)
 
 test-fast: $(READY) ## the unit suite
-	$(BIN)/python -m pytest -q -m "not slow" tests/unit predecode train_shards
+	$(BIN)/python -m pytest -q $(IN_PARALLEL) -m "not slow" tests/unit predecode train_shards
 
 test-faults: $(READY) ## the tests of faults, see docs/reliability.md; make test runs them too
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m faults tests/unit tests/e2e
+	$(BIN)/python -m pytest -q $(IN_PARALLEL) -m faults tests/unit tests/e2e
 
 docs: $(READY) ## write docs/commands.md from --help, and check links and code blocks of all pages
 	$(BIN)/python docs/check.py --write

@@ -19,7 +19,7 @@ from predecode.sources.sample_layout import ANNOTATION_PATH, VIDEO_PATH, episode
 from tests.support.edition_2026 import is_itself
 from tests.support.jobs import (
     Silent,
-    command,
+    command_here,
     fingerprint,
     retry_here,
     run_here,
@@ -201,7 +201,7 @@ def test_an_episode_lost_while_decoding_misses_its_labelled_frames_only(
 
 def test_the_command_says_what_it_leaves_out(b1k_root: Path, tmp_path: Path) -> None:
     words: list[str | Path] = ["run", "--src", "b1k", "--root", b1k_root, "--out", tmp_path / "out"]
-    refused = command(*words, "--annotated-only", "--episodes", "00490040")
+    refused = command_here(*words, "--annotated-only", "--episodes", "00490040")
     assert refused.returncode == 2
     assert refused.stderr == (
         "error: --annotated-only: 1 episode has no labelled frame and is not selected: 00490040. "

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.feed_data_sets import Variant
 from benchmarks.trainer_feed import Feed
 from predecode.sources.barcode import CAMERAS, paint
+from predecode.sources.sample import make_sample
 from train_shards.items import IMAGE_KEY
 from train_shards.norm_stats_file import NormStats
 
@@ -22,9 +23,19 @@ OURS = {"ours, item", "ours, batch", "ours, batch, 2 threads"}
 FLOORS = {"floor", "floor, 2 threads"}
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An episode in small pictures: at full size its encoding takes longer than all readers."""
+    root = tmp_path_factory.mktemp("small") / "b1k"
+    make_sample(root, episode_indices=[10], modalities=("rgb",))
+    return root
+
+
 @pytest.mark.parametrize("codec", ["jpeg", "raw"])
-def test_every_variant_delivers_every_sample(tmp_path: Path, codec: str) -> None:
+def test_every_variant_delivers_every_sample(small: Path, tmp_path: Path, codec: str) -> None:
     out = tmp_path / "read.json"
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/source").symlink_to(small)  # what is there is not made again
     done = subprocess.run(
         [
             sys.executable, "-m", "benchmarks.read", "--peers", "none", "--rounds", "1",

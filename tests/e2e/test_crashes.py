@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,16 @@ from predecode.output import jobs_of, load_plans
 from predecode.pipeline import ShardJob
 from predecode.verification.jobs import Asked, make_jobs
 from tests.e2e.test_faults import flip_bytes_in_a_picture
-from tests.support.jobs import command, fingerprint, finished_at, retry_here, run_here, verify_here
+from tests.support.jobs import (
+    command,
+    command_here,
+    fingerprint,
+    finished_at,
+    retry_here,
+    run_here,
+    structure_here,
+    verify_here,
+)
 from tests.support.processes import task_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -75,6 +85,17 @@ def test_a_slow_disk_is_no_hang(
     assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "undisturbed")
 
 
+@pytest.fixture(scope="module")
+def without_20(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """``stored`` of an output, proven, whose episode 20 is quarantined for another reason."""
+    folder = tmp_path_factory.mktemp("without_20")
+    root = Path(shutil.copytree(b1k_root, folder / "b1k"))
+    flip_bytes_in_a_picture(root)
+    assert list(run_here(root, folder / "out", **OPTIONS).faults) == [20]
+    assert verify_here(b1k_root, folder / "out", num_random=20).findings == []
+    return stored(folder / "out")
+
+
 @pytest.mark.parametrize(
     ("fault", "reason", "seen"),
     [
@@ -87,7 +108,7 @@ def test_a_slow_disk_is_no_hang(
 )
 def test_an_episode_that_ends_its_process_is_quarantined_like_any_other(
     b1k_root: Path,
-    own_root: Path,
+    without_20: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
@@ -111,12 +132,8 @@ def test_an_episode_that_ends_its_process_is_quarantined_like_any_other(
     opinion = {"SIGSEGV": "decodes it", "SIGABRT": "dies too: SIGABRT after frame 98"}
     if reason in opinion:
         assert found.death.others == {"torchcodec": opinion[reason]}
-    assert verify_here(b1k_root, out, num_random=20).findings == []
-
-    # Bytes are those of a quarantine for any other reason.
-    flip_bytes_in_a_picture(own_root)
-    assert list(run_here(own_root, tmp_path / "flipped", **OPTIONS).faults) == [20]
-    assert stored(out) == stored(tmp_path / "flipped")
+    assert structure_here(b1k_root, out) == []
+    assert stored(out) == without_20
 
 
 def test_the_quarantine_tells_how_to_reproduce_it_and_retry_repairs_it(
@@ -269,7 +286,7 @@ def test_under_ray_a_crash_costs_its_episode_and_the_rest_is_whole(
     assert "quarantined: episode 00000020, camera head" in done.stderr
     assert "SIGSEGV after frame 98" in done.stderr
     assert f"predecode retry {out} --episodes 00000020" in done.stderr
-    again = command("retry", out, "--num-cpus", "2")
+    again = command_here("retry", out, "--num-cpus", "2")
     assert (again.returncode, "complete" in again.stdout) == (0, True), again.stderr
 
 

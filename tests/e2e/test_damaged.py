@@ -16,7 +16,7 @@ from tests.support.damaged import (
     survey_here,
 )
 from tests.support.edition_2026 import is_itself
-from tests.support.jobs import command, run_here, verify_here
+from tests.support.jobs import command_here, run_here, verify_here
 from train_shards.dataset import ShardDataset
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -32,7 +32,7 @@ def run_words(root: Path, out: Path, *more: str) -> list[str | Path]:
 
 def test_each_fault_costs_its_own_episode(damaged_root: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = command(*run_words(damaged_root, out))
+    done = command_here(*run_words(damaged_root, out))
     assert done.returncode == 1, done.stderr
     assert quarantined(out) == QUARANTINED_2025
     counts = (
@@ -51,21 +51,21 @@ def test_each_fault_costs_its_own_episode(damaged_root: Path, tmp_path: Path) ->
     proof = verify_here(damaged_root, out, num_random=20)
     assert (proof.status, len(proof.quarantined)) == ("proven", 11)
 
-    lenient = command(*run_words(damaged_root, out, "--max-failures", "11"))
+    lenient = command_here(*run_words(damaged_root, out, "--max-failures", "11"))
     assert (lenient.returncode, "nothing to do" in lenient.stdout) == (0, True), lenient.stderr
     assert "annotations:" not in lenient.stderr  # counted when they came
-    assert command(*run_words(damaged_root, out, "--max-failures", "10")).returncode == 1
+    assert command_here(*run_words(damaged_root, out, "--max-failures", "10")).returncode == 1
 
 
 def test_the_survey_tells_each_fault_and_no_other(damaged_root: Path) -> None:
-    done = command("verify", "--source", "--root", damaged_root, "--json", "--num-cpus", "2")
+    done = command_here("verify", "--source", "--root", damaged_root, "--json", "--num-cpus", "2")
     assert done.returncode == 1, done.stderr
     assert findings(done.stdout) == FINDINGS_2025
 
 
 def test_faults_of_shared_files(damaged_root_2026: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = command(*run_words(damaged_root_2026, out, "--stride", "8"))
+    done = command_here(*run_words(damaged_root_2026, out, "--stride", "8"))
     assert done.returncode == 1, done.stderr
     found = quarantined(out)
     assert found[0][:3] == QUARANTINED_2026[0][:3]
@@ -76,7 +76,7 @@ def test_faults_of_shared_files(damaged_root_2026: Path, tmp_path: Path) -> None
     assert [(s.episode_index, s.num_samples) for s in dataset.spans()] == [(4, 67), (6, 11)]
     assert all(is_itself(dataset[position]) for position in range(0, len(dataset), 3))
     assert verify_here(damaged_root_2026, out, num_random=20).status == "proven"
-    again = command(*run_words(damaged_root_2026, out, "--stride", "8", "--max-failures", "5"))
+    again = command_here(*run_words(damaged_root_2026, out, "--stride", "8", "--max-failures", "5"))
     assert again.returncode == 0, again.stderr
 
 

@@ -14,7 +14,7 @@ from predecode.images.stored import stored_image
 from predecode.online import OnlineDataset
 from predecode.sources.barcode import Identity
 from tests.support.edition_2026 import LENGTHS
-from tests.support.jobs import command, run_here, verify_here
+from tests.support.jobs import command_here, run_here, verify_here
 from tests.support.modalities import (
     CAMERAS,
     LENGTHS_2025,
@@ -163,10 +163,12 @@ def test_the_command_line_stores_and_proves_every_modality(
     out = tmp_path / "shards"
     words = ["--episodes", "00000010", "--size", "96x96", "--stride", "3", "--num-cpus", "1"]
     modalities = ["--modalities", "rgb,depth,seg_instance_id"]
-    done = command("run", "--src", "b1k", "--root", modal_root, "--out", out, *words, *modalities)
+    done = command_here(
+        "run", "--src", "b1k", "--root", modal_root, "--out", out, *words, *modalities
+    )
     assert done.returncode == 0, done.stderr
     assert "40 samples, 360 images" in done.stdout
-    proven = command("verify", out, "--all")
+    proven = command_here("verify", out, "--all")
     assert proven.returncode == 0, proven.stdout + proven.stderr
     assert "proven: 1 shard, 40 samples, 360 images decoded again" in proven.stdout
 

@@ -11,7 +11,7 @@ import pytest
 from predecode.errors import InfraError
 from predecode.source_check import check_episode
 from predecode.sources.registry import open_source
-from tests.support.jobs import command, fingerprint, run_here
+from tests.support.jobs import command_here, fingerprint, run_here
 from tests.support.mounts import mounted, remount, unmount
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -29,7 +29,8 @@ def undisturbed(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 def run(root: Path, out: Path) -> "subprocess.CompletedProcess[str]":
-    return command("run", *RUN, "--root", root, "--out", out)
+    """The command without Ray, under which ``run_until`` runs it."""
+    return command_here("run", *RUN, "--root", root, "--out", out)
 
 
 def assert_nothing_published(out: Path) -> None:

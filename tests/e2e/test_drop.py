@@ -18,7 +18,7 @@ from predecode.sources.barcode import read
 from predecode.sources.sample import make_sample
 from tests.support import kill_drop
 from tests.support.jobs import (
-    command,
+    command_here,
     drop_here,
     fingerprint,
     retry_here,
@@ -384,7 +384,7 @@ def test_of_the_2026_edition_rows_and_the_annotation_go(
     assert set((out / "meta").rglob("*.json")) == others
     left = [row for table in tables for row in pq.read_table(table).to_pylist()]
     assert left == [row for row in rows if row["episode_index"] != episode]
-    assert verify_here(root_2026, out, num_random=20).status == "proven"
+    assert structure_here(root_2026, out) == []
 
 
 @pytest.mark.faults
@@ -416,7 +416,7 @@ def test_damage_is_not_copied(out: Path) -> None:
         file.seek(member.data_offset_bytes)
         file.write(b"rot")
     before = fingerprint(out)
-    done = command("drop", out, "--episodes", "00000010", "--rewrite")
+    done = command_here("drop", out, "--episodes", "00000010", "--rewrite")
     assert done.returncode == 2
     assert f"b1k-train-000000.tar, key {member.name.partition('.')[0]}, member" in done.stderr
     assert "the ledger says" in done.stderr
@@ -434,12 +434,12 @@ def test_on_a_full_disk_it_goes_on_after_room_is_made(
     with mounted(tmp_path / "disk", f"size={num_bytes + 150_000}") as disk:
         full = Path(shutil.copytree(whole, disk / "out"))
         words: list[str | Path] = ["drop", full, "--episodes", "40", "--rewrite"]
-        done = command(*words)
+        done = command_here(*words)
         assert done.returncode == 3, done.stdout + done.stderr
         assert "No space left on device" in done.stderr
         assert served(full) == [10, 20, 490010]
         remount(disk, "size=64m")
-        done = command(*words)
+        done = command_here(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         assert fingerprint(full) == fingerprint(out)
 
@@ -454,19 +454,19 @@ def test_through_the_command_line(out: Path, b1k_root: Path) -> None:
         (["--episodes", "10,20,40,490010,490040"], "no episode with samples would be left"),
     ):
         before = fingerprint(out)
-        done = command("drop", out, *words)
+        done = command_here("drop", out, *words)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
         assert fingerprint(out) == before
-    done = command("drop", out, "--episodes", "00000040")
+    done = command_here("drop", out, "--episodes", "00000040")
     assert done.returncode == 0, done.stderr
     assert "1 episodes dropped now, 1 in all; left are 4 episodes" in done.stdout
     assert "their bytes still stand" in done.stdout
-    done = command("drop", out, "--rewrite")
+    done = command_here("drop", out, "--rewrite")
     assert done.returncode == 0, done.stderr
     assert "shards and tables made anew" in done.stdout
     assert traces(out, 40) == set()
     assert not {"lock", "tmp"} & {path.name for path in (out / ".predecode").iterdir()}
-    done = command("verify", out, "--root", b1k_root, "--sample", "20")
+    done = command_here("verify", out, "--root", b1k_root, "--sample", "20")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

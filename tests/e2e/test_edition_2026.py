@@ -15,7 +15,7 @@ from predecode.online import OnlineDataset
 from predecode.sources.barcode import Identity, read
 from predecode.sources.registry import open_source
 from tests.support.edition_2026 import CAMERAS, EPISODES, HEAD, LEFT, LENGTHS, RIGHT, SENTENCES
-from tests.support.jobs import command, run_here
+from tests.support.jobs import command_here, run_here
 from tests.support.texts import TEMPLATES, write_json
 from train_shards.behavior import BehaviorLeRobotDataset
 from train_shards.dataset import IMAGE_KEY, ShardDataset
@@ -172,10 +172,10 @@ def test_statistics_for_the_policy_are_those_of_the_rows(shards_2026: Path) -> N
 
 def test_through_the_command_line(root_2026: Path, tmp_path: Path) -> None:
     words = ("--size", "64", "--stride", "7", "--num-cpus", "2", "--embed-lowdim")
-    done = command("run", "--src", "b1k", "--root", root_2026, "--out", tmp_path, *words)
+    done = command_here("run", "--src", "b1k", "--root", root_2026, "--out", tmp_path, *words)
     assert done.returncode == 0, done.stderr
     assert "7 episodes, 139 samples, 417 images" in done.stdout
-    done = command("verify", tmp_path, "--all", "--num-cpus", "2")
+    done = command_here("verify", tmp_path, "--all", "--num-cpus", "2")
     assert (done.returncode, "proven" in done.stdout) == (0, True), done.stdout + done.stderr
 
 

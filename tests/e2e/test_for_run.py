@@ -21,7 +21,7 @@ from predecode.output import load_plans
 from predecode.planning import plan_digest
 from predecode.sources.sample_layout import VIDEO_PATH, episode_path, video_key
 from tests.support.jobs import (
-    command,
+    command_here,
     drop_here,
     fingerprint,
     finished_at,
@@ -365,7 +365,7 @@ def test_inspect_shows_the_stored_frames_alone(scoped: Path) -> None:
 def test_the_command_says_what_is_saved(b1k_root: Path, tmp_path: Path) -> None:
     words: list[str | Path] = ["run", "--src", "b1k", "--root", b1k_root, "--out", tmp_path / "out"]
     words += ["--episodes", "00000010", "--cameras", "head", "--size", "64", "--num-cpus", "1"]
-    done = command(*words, "--for-run", "steps=2", "global-batch=8", "seed=1")
+    done = command_here(*words, "--for-run", "steps=2", "global-batch=8", "seed=1")
     assert done.returncode == 0, done.stderr
     assert "16 of 120 samples, 86.7% of the images are not stored" in done.stderr
     assert load_manifest(tmp_path / "out").totals.num_samples == 16

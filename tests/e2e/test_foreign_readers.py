@@ -20,12 +20,13 @@ from PIL import Image
 
 from predecode.sources.barcode import Identity, read
 from tests.support.environments import Environment
-from tests.support.jobs import fingerprint
+from tests.support.jobs import fingerprint, run_here
 
 pytestmark = pytest.mark.slow
 
 CAMERAS = ("head", "left_wrist", "right_wrist")
-NUM_SAMPLES = 1712
+NUM_SAMPLES = 430
+"""Every fourth of 1712 frames."""
 
 WIDS = Environment("wids", ("webdataset==0.2.111", "pillow==13.0.0"))
 """The last webdataset that carries wids; of it, only what ``import wids`` needs."""
@@ -167,9 +168,17 @@ def samples_of_tar(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def reference(jpeg_shards: Path) -> list[dict[str, Any]]:
+def shards(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default output of every fourth frame, in three shards."""
+    out = tmp_path_factory.mktemp("few") / "shards"
+    run_here(b1k_root, out, stride=4, shard_size=256)
+    return out
+
+
+@pytest.fixture(scope="session")
+def reference(shards: Path) -> list[dict[str, Any]]:
     """Every sample in the order of the shards; each picture was asked which one it is."""
-    samples = [sample for path in tars(jpeg_shards) for sample in samples_of_tar(path)]
+    samples = [sample for path in tars(shards) for sample in samples_of_tar(path)]
     assert len({sample["key"] for sample in samples}) == len(samples) == NUM_SAMPLES
     digests = {digest for sample in samples for digest in sample["rgb_sha256"].values()}
     assert len(digests) == NUM_SAMPLES * len(CAMERAS)
@@ -186,30 +195,31 @@ def answer(done: "subprocess.CompletedProcess[str]") -> Any:
 
 
 def test_wids_serves_every_index_through_the_index_file(
-    wids: Environment, jpeg_shards: Path, reference: list[dict[str, Any]], tmp_path: Path
+    wids: Environment, shards: Path, reference: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     # It copies each shard into its cache before it opens it.
-    script, index = DESCRIBE + READ_BY_WIDS, jpeg_shards / "b1k.json"
+    script, index = DESCRIBE + READ_BY_WIDS, shards / "b1k.json"
     got = answer(wids.run("python", "-I", "-c", script, index, *CAMERAS, WIDS_CACHE=str(tmp_path)))
     assert got["samples"] == as_described(reference)
-    assert list(dict.fromkeys(got["shards"])) == [str(path) for path in tars(jpeg_shards)]
-    assert len(list(tmp_path.glob("*.tar"))) == 5
+    assert list(dict.fromkeys(got["shards"])) == [str(path) for path in tars(shards)]
+    assert len(list(tmp_path.glob("*.tar"))) == 3
 
 
 def test_what_wids_counts_and_hashes_is_what_the_index_says(
-    wids: Environment, jpeg_shards: Path, tmp_path: Path
+    wids: Environment, shards: Path, tmp_path: Path
 ) -> None:
-    index = jpeg_shards / "b1k.json"
+    index = shards / "b1k.json"
     found = answer(wids.run("python", "-I", "-c", CHECK_BY_WIDS, index, WIDS_CACHE=str(tmp_path)))
-    shards = json.loads(index.read_text())["shardlist"]
-    assert len(shards) == 5
-    assert found == [[s["nsamples"], s["filesize"], s["md5sum"]] for s in shards]
+    listed = json.loads(index.read_text())["shardlist"]
+    assert len(listed) == 3
+    assert found == [[s["nsamples"], s["filesize"], s["md5sum"]] for s in listed]
 
 
 def test_wids_refuses_a_shard_that_is_not_the_one_in_the_index(
-    wids: Environment, own_shards: Path, tmp_path: Path
+    wids: Environment, shards: Path, tmp_path: Path
 ) -> None:
-    path = tars(own_shards)[3]
+    own_shards = Path(shutil.copytree(shards, tmp_path / "shards"))
+    path = tars(own_shards)[2]
     with path.open("r+b") as file:
         file.seek(-20_000, os.SEEK_END)
         byte = file.read(1)[0]
@@ -218,7 +228,7 @@ def test_wids_refuses_a_shard_that_is_not_the_one_in_the_index(
     index = own_shards / "b1k.json"
     done = wids.run("python", "-I", "-c", CHECK_BY_WIDS, index, WIDS_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 1
-    expected = json.loads(index.read_text())["shardlist"][3]["md5sum"]
+    expected = json.loads(index.read_text())["shardlist"][2]["md5sum"]
     assert f"MD5 sum mismatch: expected {expected}, got" in done.stderr
 
 
@@ -235,12 +245,10 @@ def prepare(energon: Environment, out: Path, home: Path, *words: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def prepared(
-    energon: Environment, jpeg_shards: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def prepared(energon: Environment, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the output, prepared as it is stored and once more with a field map."""
     home = tmp_path_factory.mktemp("energon")
-    out = Path(shutil.copytree(jpeg_shards, home / "shards"))
+    out = Path(shutil.copytree(shards, home / "shards"))
     said = prepare(energon, out, home, "--sample-type", "CrudeWebdataset")
     fields = said.split("part types in the dataset: ")[1].splitlines()[0].split(", ")
     assert sorted(fields) == ["head.jpg", "json", "left_wrist.jpg", "right_wrist.jpg"]
@@ -252,14 +260,14 @@ def prepared(
     return out
 
 
-def test_energon_prepares_beside_our_files(prepared: Path, jpeg_shards: Path) -> None:
-    index = json.loads((jpeg_shards / "b1k.json").read_text())
+def test_energon_prepares_beside_our_files(prepared: Path, shards: Path) -> None:
+    index = json.loads((shards / "b1k.json").read_text())
     info = json.loads((prepared / ".nv-meta/.info.json").read_text())
     assert info["energon_version"] == "7.4.1"
     assert info["shard_counts"] == {s["url"]: s["nsamples"] for s in index["shardlist"]}
-    before, after = fingerprint(jpeg_shards), fingerprint(prepared)
+    before, after = fingerprint(shards), fingerprint(prepared)
     assert {path: digest for path, digest in after.items() if path in before} == before
-    own = {str(path.relative_to(jpeg_shards)) + ".idx" for path in tars(jpeg_shards)}
+    own = {str(path.relative_to(shards)) + ".idx" for path in tars(shards)}
     assert {path for path in after if not path.startswith(".nv-meta/")} == {*before, *own}
 
 

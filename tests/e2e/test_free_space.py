@@ -19,7 +19,7 @@ from predecode.output import jobs_of, load_plans
 from predecode.pipeline import ShardJob
 from predecode.sources.registry import open_source
 from predecode.tasks import run_task
-from tests.support.jobs import Silent, command, fingerprint, run_here
+from tests.support.jobs import Silent, command_here, fingerprint, run_here
 from tests.support.mounts import mounted, remount
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -153,13 +153,13 @@ def test_a_run_without_room_is_refused_before_it_writes_and_goes_on_with_room(
     words = ("run", *RUN, "--root", b1k_root, "--num-cpus", "1", "--out")
     with mounted(tmp_path / "disk", "size=3m") as disk:
         out = disk / "shards"
-        done = command(*words, out)
+        done = command_here(*words, out)
         assert done.returncode == 2, done.stdout + done.stderr
         assert f"error: --out {out}: not enough room: about " in done.stderr
         assert "or fewer --tasks. Nothing was written." in done.stderr
         assert [path for path in out.rglob("*") if path.is_file()] == []
         remount(disk, "size=64m")
-        done = command(*words, out)
+        done = command_here(*words, out)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "room" not in done.stderr
         made = fingerprint(out)
@@ -168,7 +168,7 @@ def test_a_run_without_room_is_refused_before_it_writes_and_goes_on_with_room(
         missing = tar.stat().st_size
         tar.unlink()
         remount(disk, f"size={(shutil.disk_usage(disk).used + missing + 800_000) // 1024}k")
-        done = command(*words, out)
+        done = command_here(*words, out)
         assert done.returncode == 0, done.stdout + done.stderr
         assert fingerprint(out) == made
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.jobs import command, fingerprint, run_here
+from tests.support.jobs import command_here, fingerprint, run_here
 from tests.support.kill_anywhere import NUM_STEPS, NUM_TIMES, OPTIONS, lies
 from tests.support.processes import parent_of, task_processes
 
@@ -73,7 +73,7 @@ def test_under_ray_a_killed_driver_costs_nothing_but_time(
     process.kill()  # the driver alone: Ray's processes find out by themselves
     process.communicate()
     assert lies(out) == []
-    done = command(*words(b1k_root, out))
+    done = command_here(*words(b1k_root, out))
     assert done.returncode == 0, done.stderr
     assert fingerprint(out) == fingerprint(undisturbed)
 

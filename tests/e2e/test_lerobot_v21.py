@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from predecode.online import OnlineDataset
-from tests.support.jobs import command, run_here, survey_here, verify_here
+from tests.support.jobs import command_here, run_here, survey_here, verify_here
 from tests.support.lerobot_v21 import (
     INFO,
     SENTENCES,
@@ -110,7 +110,7 @@ def video_shards(video_root: Path) -> Path:
 @pytest.fixture(scope="module")
 def image_shards(image_root: Path) -> Path:
     out = image_root.parent / "shards"
-    done = command(
+    done = command_here(
         "run", "--src", "lerobot", "--root", image_root, "--out", out, "--size", "native",
         "--codec", "png", "--num-cpus", "1", "--tasks", f"{SENTENCES[0]},rest",
     )  # fmt: skip

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from predecode.online import OnlineDataset
 from predecode.sources.registry import open_source
-from tests.support.jobs import command, run_here, survey_here, verify_here
+from tests.support.jobs import command_here, run_here, survey_here, verify_here
 from tests.support.lerobot_environment import LEROBOT, ask
 from train_shards.dataset import ShardDataset
 from train_shards.manifest import load_manifest
@@ -117,7 +117,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shards(home: Path) -> dict[str, Path]:
     """The outputs of both, without loss: of videos by the command line, of pictures in process."""
     out = {kind: home / f"{kind}-shards" for kind in FPS}
-    done = command(
+    done = command_here(
         "run", "--src", "lerobot", "--root", home / "video", "--out", out["video"],
         "--size", "native", "--codec", "png", "--num-cpus", "1",
     )  # fmt: skip
@@ -201,7 +201,7 @@ def test_on_line_items_are_those_of_the_shards(home: Path, shards: dict[str, Pat
 
 
 def test_outputs_and_sources_are_proven(home: Path, shards: dict[str, Path]) -> None:
-    done = command("verify", shards["video"], "--num-cpus", "1")
+    done = command_here("verify", shards["video"], "--num-cpus", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     report = verify_here(home / "image", shards["image"])
     assert (report.status, report.findings) == ("proven", [])

@@ -25,7 +25,7 @@ from predecode.prediction_lines import prediction_lines
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
 from predecode.tasks import Work, run_task
-from tests.support.jobs import DEFAULTS, Silent, command, run_here, starter
+from tests.support.jobs import DEFAULTS, Silent, command_here, run_here, starter
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +61,7 @@ def written_bytes(out: Path) -> int:
 def told(b1k_root: Path) -> dict[str, Any]:
     """What the command tells as JSON, of a budget that is too small."""
     words = ("--episodes", EPISODES, "--frames", "100", "--budget", "20MB", "--cores", "3")
-    done = command("plan", "--src", "b1k", "--root", b1k_root, *words, "--json")
+    done = command_here("plan", "--src", "b1k", "--root", b1k_root, *words, "--json")
     assert done.returncode == 1, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

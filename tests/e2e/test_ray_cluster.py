@@ -249,8 +249,9 @@ def test_who_takes_calls_and_says_nothing_is_refused_within_seconds(
         check_refused(films, tmp_path / "out", f"127.0.0.1:{server.getsockname()[1]}")
 
 
-def test_a_refused_port_in_the_environment_is_refused_at_once(films: Path, tmp_path: Path) -> None:
+def test_a_refused_port_is_refused_at_once(films: Path, tmp_path: Path) -> None:
     check_refused(films, tmp_path / "out", "auto", "127.0.0.1:1")
+    check_refused(films, tmp_path / "out", "127.0.0.1:1")
 
 
 def test_a_word_that_is_no_address_is_refused_at_once(films: Path, tmp_path: Path) -> None:

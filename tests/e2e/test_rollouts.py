@@ -11,7 +11,7 @@ import pytest
 from predecode.sources.sample_rft import make_sample_rft
 from tests.support.damaged import findings, survey_here
 from tests.support.edition_2026 import is_itself
-from tests.support.jobs import command, fingerprint, verify_here
+from tests.support.jobs import command, command_here, fingerprint, verify_here
 from train_shards.behavior import BehaviorLeRobotDataset
 from train_shards.dataset import ShardDataset
 
@@ -94,10 +94,10 @@ def test_through_the_command_line(rft_root: Path, tmp_path: Path) -> None:
     assert (sample.returncode, "5 episodes, 483 frames" in sample.stdout) == (0, True)
     assert fingerprint(made) == fingerprint(rft_root)
     words = ("--size", "64", "--stride", "9", "--num-cpus", "2")
-    run = command("run", "--src", "b1k", "--root", made, "--out", tmp_path / "out", *words)
+    run = command_here("run", "--src", "b1k", "--root", made, "--out", tmp_path / "out", *words)
     assert (run.returncode, "complete" in run.stdout) == (0, True), run.stderr
     assert "annotations:" not in run.stderr
-    refused = command("sample", "--edition", "rft", "--damaged", "--out", tmp_path / "x")
+    refused = command_here("sample", "--edition", "rft", "--damaged", "--out", tmp_path / "x")
     assert (refused.returncode, "expected 2025 or 2026" in refused.stderr) == (2, True)
 
 

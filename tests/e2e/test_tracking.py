@@ -13,7 +13,7 @@ import pytest
 from predecode.injection import VARIABLE
 from predecode.places import LocalPlace
 from predecode.status import Status, status_of
-from tests.support.jobs import command, fingerprint, run_here
+from tests.support.jobs import command, command_here, fingerprint, run_here
 from tests.support.kill_anywhere import OPTIONS
 from tests.support.processes import task_processes
 from tests.support.wandb_run import WandbRun, read_wandb
@@ -99,7 +99,7 @@ def test_summary_and_card_tell_them_and_nothing_else_differs(
 
 def test_status_of_a_finished_output(made: Made) -> None:
     before = fingerprint(made.out)
-    done = command("status", made.out, "--json")
+    done = command_here("status", made.out, "--json")
     assert done.returncode == 0, done.stderr
     told, totals = json.loads(done.stdout), made.manifest["totals"]
     assert (told["state"], told["writer"], told["quarantined"]) == ("complete", None, [])
@@ -140,7 +140,7 @@ def test_status_of_a_run_that_works_and_of_one_that_was_killed(
     finally:
         process.kill()
         process.wait()
-    told = command("status", out)
+    told = command_here("status", out)
     assert told.returncode == 1
     assert f"KILLED: process {process.pid} of host " in told.stdout
     assert f"To go on: predecode run --src=b1k --root={b1k_root}" in told.stdout
@@ -152,7 +152,7 @@ def test_status_of_a_run_that_works_and_of_one_that_was_killed(
 
 
 def test_status_without_an_output(tmp_path: Path) -> None:
-    done = command("status", tmp_path)
+    done = command_here("status", tmp_path)
     assert done.returncode == 2
     assert "no output of predecode" in done.stderr
     assert list(tmp_path.iterdir()) == []

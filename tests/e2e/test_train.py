@@ -38,7 +38,7 @@ def whole(jpeg_shards: Path, home: Path) -> tuple[Path, dict[int, str]]:
     """Folder and losses of a run that nothing interrupted, by one rank."""
     done = train(
         f"shards={jpeg_shards}", f"checkpoint_dir={home}", "exp_name=whole", "log_interval=1",
-        f"num_train_steps={NUM_STEPS}",
+        f"num_train_steps={NUM_STEPS}", is_cold=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return home / "whole", losses(done.stdout)
@@ -183,7 +183,7 @@ def test_on_line_data_are_named_by_a_dotted_string_and_give_the_same_losses(
 def test_wandb_is_written_offline_without_a_key(jpeg_shards: Path, tmp_path: Path) -> None:
     done = train(
         f"shards={jpeg_shards}", f"checkpoint_dir={tmp_path}", "exp_name=curves",
-        "num_train_steps=2", "log_interval=1", "wandb_enabled=true",
+        "num_train_steps=2", "log_interval=1", "wandb_enabled=true", is_cold=True,
         WANDB_PROJECT="robots", WANDB_ENTITY="team", HOME=str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

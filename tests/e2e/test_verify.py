@@ -13,7 +13,7 @@ import pytest
 
 import predecode.pipeline
 from predecode.verification.report import Finding
-from tests.support.jobs import command, run_here, structure_here, verify_here
+from tests.support.jobs import command, command_here, run_here, structure_here, verify_here
 from train_shards.format import parse_key
 
 pytestmark = pytest.mark.slow
@@ -173,7 +173,7 @@ def test_a_whole_output_is_proven_by_the_command(b1k_root: Path, tmp_path: Path)
 
 
 def test_a_sample_of_it_is_decoded_again(jpeg_shards: Path, b1k_root: Path) -> None:
-    done = command("verify", jpeg_shards, "--root", b1k_root, "--sample", "20")
+    done = command_here("verify", jpeg_shards, "--root", b1k_root, "--sample", "20")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "samples decoded again by pyav (10 ends, " in done.stdout
     assert " 20 random)" in done.stdout
@@ -201,7 +201,7 @@ def test_damage_is_found_and_named(
 def test_the_command_prints_findings_and_exits_with_1(own_shards: Path, b1k_root: Path) -> None:
     key = middle_key(own_shards)
     flip_bit(own_shards, key)
-    done = command("verify", own_shards, "--root", b1k_root, "--sample", "0")
+    done = command_here("verify", own_shards, "--root", b1k_root, "--sample", "0")
     assert done.returncode == 1
     assert f"{SHARD}, key {key}: bytes: expected member head.jpg" in done.stdout
     assert "not proven" in done.stdout
@@ -209,7 +209,7 @@ def test_the_command_prints_findings_and_exits_with_1(own_shards: Path, b1k_root
 
 def test_a_later_format_is_refused(own_shards: Path, b1k_root: Path) -> None:
     foreign_version(own_shards, "")
-    done = command("verify", own_shards, "--root", b1k_root)
+    done = command_here("verify", own_shards, "--root", b1k_root)
     assert done.returncode == 1
     assert "format version 3, this reader knows up to 2" in done.stdout
 
@@ -221,13 +221,13 @@ def test_an_index_of_energon_beside_a_tar_is_no_damage(own_shards: Path, b1k_roo
 
 def test_a_plan_that_cannot_be_read_is_damage(own_shards: Path, b1k_root: Path) -> None:
     (own_shards / ".predecode/plan-000000.json").write_text("{")
-    done = command("verify", own_shards, "--root", b1k_root)
+    done = command_here("verify", own_shards, "--root", b1k_root)
     assert done.returncode == 1
     assert "plan-000000.json: not a plan of this version" in done.stdout
 
 
 def test_a_missing_source_means_could_not_check(own_shards: Path, tmp_path: Path) -> None:
-    done = command("verify", own_shards, "--root", tmp_path / "gone")
+    done = command_here("verify", own_shards, "--root", tmp_path / "gone")
     assert done.returncode == 2
     assert "say where it is with --root" in done.stderr
 

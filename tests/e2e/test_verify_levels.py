@@ -14,7 +14,7 @@ import pytest
 import predecode.pipeline
 from predecode.errors import episode_error
 from predecode.verification.report import Report
-from tests.support.jobs import command, run_here, structure_here, verify_here
+from tests.support.jobs import command_here, run_here, structure_here, verify_here
 from train_shards.npy import encode_npy
 from train_shards.storage import sha256_of_file
 
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def png_shards(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two episodes at the trainer's size without loss."""
+    """Every third frame of two episodes, 84 and 30, at the trainer's size without loss."""
     out = tmp_path_factory.mktemp("png") / "shards"
-    run_here(b1k_root, out, episodes="00000020,00490040", codec="png")
+    run_here(b1k_root, out, episodes="00000020,00490040", codec="png", stride=3)
     return out
 
 
@@ -36,21 +36,21 @@ def test_lossless_shards_are_what_the_trainer_would_see_on_line(
     assert (report.status, report.findings) == ("proven", [])
     assert report.frames is not None
     assert report.frames.is_lossless
-    assert report.frames.chosen == {"all": 340}
+    assert report.frames.chosen == {"all": 114}
     for figures in report.frames.cameras.values():
-        assert (figures.num_images, figures.num_equal_images) == (340, 340)
+        assert (figures.num_images, figures.num_equal_images) == (114, 114)
         assert (figures.equal_pixels, figures.largest) == (1.0, 0)
-        assert figures.histogram == [340 * 224 * 224 * 3] + [0] * 255
+        assert figures.histogram == [114 * 224 * 224 * 3] + [0] * 255
     assert report.samples is not None
-    assert report.samples.num_samples == 340
+    assert report.samples.num_samples == 114
     assert report.samples.num_rows == 340
     names = ("observation.state", "action", "action_is_pad", "prompt", "timestamp")
     images = [f"observation.images.rgb.{c}" for c in ("head", "left_wrist", "right_wrist")]
     assert {name: report.samples.equal[name] for name in (*names, *images)} == dict.fromkeys(
-        (*names, *images), 340
+        (*names, *images), 114
     )
     # One of the two is a rollout, which has no camera poses.
-    assert report.samples.equal["observation.cam_rel_poses"] == 250
+    assert report.samples.equal["observation.cam_rel_poses"] == 84
 
 
 def test_a_draw_looks_at_ends_keyframes_and_some_more(jpeg_shards: Path, b1k_root: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_command_reports_in_json_and_on_a_page(
     jpeg_shards: Path, b1k_root: Path, tmp_path: Path
 ) -> None:
     words: list[str | Path] = ["verify", jpeg_shards, "--root", b1k_root, "--sample", "5"]
-    done = command(*words, "--json", "--report", tmp_path / "proof")
+    done = command_here(*words, "--json", "--report", tmp_path / "proof")
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(done.stdout, type=Report)
     assert report.status == "proven"
@@ -87,7 +87,7 @@ def test_the_command_reports_in_json_and_on_a_page(
 
 
 def test_bytes_alone_need_no_source(own_shards: Path) -> None:
-    done = command("verify", own_shards, "--fast", "--root", own_shards / "nowhere")
+    done = command_here("verify", own_shards, "--fast", "--root", own_shards / "nowhere")
     assert done.returncode == 0, done.stderr
     assert "5 shards, 1,712 samples, bytes only" in done.stdout
     for name in ("data/train/b1k-train-000003.tar", "lowdim/b1k-lowdim-000000.arrow"):
@@ -95,7 +95,7 @@ def test_bytes_alone_need_no_source(own_shards: Path) -> None:
         data[len(data) // 3] ^= 1
         (own_shards / name).write_bytes(data)
     (own_shards / ".predecode/ledger/b1k-train-000002.npy").unlink()
-    done = command("verify", own_shards, "--fast")
+    done = command_here("verify", own_shards, "--fast")
     assert done.returncode == 1
     assert "data/train/b1k-train-000003.tar: bytes: expected SHA-256 " in done.stdout
     assert "lowdim/b1k-lowdim-000000.arrow: bytes: expected SHA-256 " in done.stdout
@@ -109,14 +109,14 @@ def test_a_source_that_changed_cannot_prove_anything(own_root: Path, tmp_path: P
     (video,) = own_root.glob("videos/*/observation.images.rgb.head/episode_00490040.mp4")
     with video.open("ab") as file:
         file.write(b"more")
-    done = command("verify", out, "--root", own_root)
+    done = command_here("verify", out, "--root", own_root)
     assert done.returncode == 2
     assert "not checked: " in done.stdout
     assert f"{video.name}: changed since the plan was made" in done.stdout
 
 
 def test_a_decoder_that_is_not_here_cannot_prove_anything(own_shards: Path, b1k_root: Path) -> None:
-    done = command("verify", own_shards, "--root", b1k_root, "--backends", "video_reader")
+    done = command_here("verify", own_shards, "--root", b1k_root, "--backends", "video_reader")
     assert done.returncode == 2
     assert "decoder 'video_reader': cannot be loaded" in done.stderr
 
@@ -174,6 +174,19 @@ def test_wrong_pictures_in_consistent_files_are_found(
     assert {f.expected.split(" ")[0].rpartition(".")[2] for f in items} == wrong_cameras
 
 
+@pytest.fixture(scope="module")
+def few(b1k_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Few small pictures of all episodes, for what only rows and texts show."""
+    out = tmp_path_factory.mktemp("few") / "shards"
+    run_here(b1k_root, out, cameras="head", size="64", stride=9)
+    return out
+
+
+@pytest.fixture
+def own_few(few: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(few, tmp_path / "few"))
+
+
 def change_state(out: Path, episode_index: int, frame: int) -> None:
     """One value of one row, and every digest that would tell."""
     path = out / "lowdim/b1k-lowdim-000001.arrow"
@@ -199,9 +212,9 @@ def change_state(out: Path, episode_index: int, frame: int) -> None:
         file.write_text(changed.replace(f":{old['num_bytes']}", f":{path.stat().st_size}"))
 
 
-def test_a_changed_state_under_right_digests_is_found(own_shards: Path, b1k_root: Path) -> None:
-    change_state(own_shards, 490040, 7)
-    report = verify_here(b1k_root, own_shards, num_random=0)
+def test_a_changed_state_under_right_digests_is_found(own_few: Path, b1k_root: Path) -> None:
+    change_state(own_few, 490040, 7)
+    report = verify_here(b1k_root, own_few, num_random=0)
     rows = [f for f in report.findings if f.kind == "rows"]
     assert [(f.where, f.key) for f in rows] == [
         ("lowdim/b1k-lowdim-000001.arrow", "ep00490040_f000007")
@@ -209,12 +222,12 @@ def test_a_changed_state_under_right_digests_is_found(own_shards: Path, b1k_root
     assert "observation.state" in rows[0].expected
 
 
-def test_a_wrong_prompt_is_found_in_items(own_shards: Path, b1k_root: Path) -> None:
-    path = own_shards / ".predecode/manifest.json"
+def test_a_wrong_prompt_is_found_in_items(own_few: Path, b1k_root: Path) -> None:
+    path = own_few / ".predecode/manifest.json"
     manifest = json.loads(path.read_text())
     manifest["tasks"]["49"] += " Quickly."
     path.write_text(json.dumps(manifest))
-    report = verify_here(b1k_root, own_shards, num_random=0)
+    report = verify_here(b1k_root, own_few, num_random=0)
     kinds = {(f.level, f.kind, f.expected.split(" ")[0]) for f in report.findings}
     assert ("samples", "item", "prompt") in kinds
     assert ("structure", "manifest") in {kind[:2] for kind in kinds}
@@ -262,7 +275,8 @@ def test_masked_samples_are_not_compared_with_a_repaired_source(
 
     monkeypatch.setattr(predecode.pipeline, "decoded_pictures", failing)
     out = tmp_path / "shards"
-    outcome = run_here(own_root, out, tasks="0", size="64", shard_size=256, layout="episode")
+    options: dict[str, Any] = {"cameras": "head", "size": "64", "shard_size": 256}
+    outcome = run_here(own_root, out, tasks="0", layout="episode", **options)
     monkeypatch.undo()
     assert list(outcome.faults) == [40]
     stored = sum(s.num_samples for g in outcome.manifest.generations for s in g.shards)

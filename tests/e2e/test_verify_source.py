@@ -6,14 +6,14 @@ import msgspec
 import pytest
 
 from predecode.verification.report import Report
-from tests.support.jobs import command
+from tests.support.jobs import command_here
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_sound_set_is_told_of_with_its_remarks(b1k_root: Path, tmp_path: Path) -> None:
     words: list[str | Path] = ["verify", "--source", "--root", b1k_root]
-    done = command(*words, "--report", tmp_path / "proof")
+    done = command_here(*words, "--report", tmp_path / "proof")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "source: b1k, 5 episodes, 1,712 frames, " in done.stdout
     assert f"{b1k_root}: nothing at fault in 5 episodes" in done.stdout
@@ -29,7 +29,7 @@ def test_faults_are_named_by_file_and_episode(own_root: Path) -> None:
     (other,) = own_root.glob("videos/*/observation.images.rgb.left_wrist/episode_00490010.mp4")
     video.unlink()
     other.write_bytes(other.read_bytes()[:-2000])
-    done = command("verify", "--source", "--root", own_root)
+    done = command_here("verify", "--source", "--root", own_root)
     assert done.returncode == 1
     lines = [line for line in done.stdout.splitlines() if "remark" not in line]
     for path, key in ((video, "ep00000020"), (other, "ep00490010")):
@@ -54,14 +54,14 @@ def test_faults_are_named_by_file_and_episode(own_root: Path) -> None:
 def test_what_cannot_be_done_is_refused_in_one_line(
     tmp_path: Path, words: list[str], message: str
 ) -> None:
-    done = command("verify", *words, cwd=tmp_path)
+    done = command_here("verify", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_files_that_episodes_share_count_once(root_2026: Path) -> None:
-    done = command("verify", "--source", "--root", root_2026)
+    done = command_here("verify", "--source", "--root", root_2026)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "source: b1k, 7 episodes, 947 frames, " in done.stdout
     num_files = len(list(root_2026.glob("videos/*zed_link*/*/*.mp4")))
@@ -82,7 +82,7 @@ def test_files_that_episodes_share_count_once(root_2026: Path) -> None:
 def test_a_cut_shared_file_costs_the_episodes_in_it(own_root_2026: Path) -> None:
     video = own_root_2026 / "videos/observation.rgb.zed_link_camera_0/chunk-000/file-001.mp4"
     video.write_bytes(video.read_bytes()[:-100])
-    done = command("verify", "--source", "--root", own_root_2026)
+    done = command_here("verify", "--source", "--root", own_root_2026)
     assert done.returncode == 1
     faults = [line for line in done.stdout.splitlines() if "unreadable-video" in line]
     assert [line.split(", key ")[1][:10] for line in faults] == ["ep00000001", "ep00000002"]

@@ -46,6 +46,8 @@ class Environment:
             pins = self.folder / "pins.txt"
             pins.write_text("\n".join((*TORCH, *self.pins)))
             pip = [str(interpreter), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            # Few of the modules are ever imported: compiling all would take a minute.
+            pip.append("--no-compile")
             # torch first, with its dependencies: which they are differs between its builds.
             succeed([*pip, "-c", str(pins), TORCH[0]])
             succeed([*pip, "--no-deps", "-r", str(pins)])

@@ -1,16 +1,20 @@
 """Runs of the whole job, in this process or through the command line."""
 
 import hashlib
+import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
+import pytest
 
+from predecode.cli import main
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
 from predecode.dropping import DropOutcome, drop_episodes
@@ -165,6 +169,44 @@ def command(
         env={**os.environ, **variables},
         timeout=300,
     )
+
+
+class Here(InProcess):
+    """In the place of ``RayCluster``: a command's tasks run one after the other, without Ray."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Takes what ``RayCluster`` takes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def command_here(
+    *words: str | Path, cwd: Path | None = None, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """What ``command`` does, in this process and without Ray, which takes ten seconds of two cores.
+
+    For tests of what a command says, makes and ends with; how it starts, runs its tasks and is
+    stopped is for ``command``, and so is ``$PREDECODE_FAULT``, which a process reads once.
+    """
+    said, told = io.StringIO(), io.StringIO()
+    given, before = [*map(str, words)], signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(told):
+        patch.setattr("predecode.cluster.RayCluster", Here)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        if cwd is not None:
+            patch.chdir(cwd)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main(given)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert isinstance(ended.value.code, int)
+    return subprocess.CompletedProcess(given, ended.value.code, said.getvalue(), told.getvalue())
 
 
 def fingerprint(out: Path) -> dict[str, str]:

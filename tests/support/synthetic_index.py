@@ -14,7 +14,7 @@ __all__ = ["NUM_EPISODES", "NUM_SAMPLES", "write_synthetic_index"]
 NUM_EPISODES = 10_000
 FRAMES_PER_EPISODE = 12_000
 NUM_SAMPLES = NUM_EPISODES * FRAMES_PER_EPISODE
-_SAMPLES_PER_SHARD = 1 << 19  # larger than real ones: the number of shards does not matter here
+_SAMPLES_PER_SHARD = 1 << 16  # larger than real ones: the number of shards does not matter here
 
 
 def write_synthetic_index(

@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.support.warm_start import train_warm
 from train_shards.dataset import ShardDataset
 from train_shards.sampling import world
 
@@ -53,13 +55,16 @@ def variables(**more: str) -> dict[str, str]:
 
 
 def train(
-    *words: str | Path, num_ranks: int = 0, **more: str
+    *words: str | Path, num_ranks: int = 0, is_cold: bool = False, **more: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Trains to the end."""
+    """Trains to the end; one rank in a fork (``warm_start``) unless ``is_cold``."""
+    command = trainer(*words, num_ranks=num_ranks)
+    if not (num_ranks or is_cold):
+        with TemporaryDirectory() as folder:
+            return train_warm(command[3:], variables(**more), Path(folder))
     return subprocess.run(
-        trainer(*words, num_ranks=num_ranks), env=variables(**more),
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        command, env=variables(**more), capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def start(*words: str | Path, num_ranks: int = 0) -> "subprocess.Popen[str]":

@@ -1,6 +1,7 @@
 """The house: a file imports only what stands below it, and each library has one door."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,7 @@ DOORS = {
 }
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     found = {}
     for package in ("predecode", "train_shards"):
@@ -117,6 +119,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     """Every module imported anywhere in a file, also inside functions and type-checking blocks."""
     names: set[str] = set()

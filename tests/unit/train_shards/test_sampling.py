@@ -664,7 +664,7 @@ def batches_of(loader: Any) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize(
     ("num_workers", "context"),
-    [(0, None), (2, "fork"), pytest.param(2, "spawn", marks=pytest.mark.slow)],
+    [(0, None), (2, "fork"), pytest.param(1, "spawn", marks=pytest.mark.slow)],
 )
 def test_a_real_loader_trains_on_every_sample_once_and_resumes(
     num_workers: int, context: str | None
