@@ -27,9 +27,9 @@ from typing import Any
 from predecode.child import Limits
 from predecode.cluster import RayCluster
 from predecode.config import make_settings
+from predecode.display import Silent
 from predecode.isolation import run_isolated
 from predecode.job import run_job
-from predecode.progress import Ended
 from predecode.sources.registry import open_source
 from predecode.sources.sample import make_sample
 from predecode.video.probe import library_versions
@@ -86,7 +86,7 @@ def soak(folder: Path, duration_s: float, num_cpus: int) -> Iterator[dict[str, f
             with _Tasks() as tasks:
                 run_job(
                     folder / f"out{num_jobs}", source, settings, source.episodes,
-                    lambda: nullcontext(cluster), _Quiet(), overwrite=False,
+                    lambda: nullcontext(cluster), Silent(), overwrite=False,
                     work=partial(run_isolated, limits=Limits()),
                 )  # fmt: skip
             num_jobs += 1
@@ -181,22 +181,6 @@ class _Tasks:
                 if _TASK in command:
                     self.memory_mb = max(self.memory_mb, memory_mb)
                     self.files = max(self.files, num_files)
-
-
-class _Quiet:
-    """A display that shows nothing."""
-
-    def note(self, text: str) -> None:
-        """Shows nothing."""
-
-    def phase(self, what: str, unit: str, total: int, *, parts_per_step: int = 1) -> None:
-        """Shows nothing."""
-
-    def advance(self, parts: int, num_bytes: int) -> None:
-        """Shows nothing."""
-
-    def ended(self, task: Ended) -> None:
-        """Shows nothing."""
 
 
 if __name__ == "__main__":

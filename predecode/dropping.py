@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from predecode.cutting import cut_shard, cut_table, stored_columns
+from predecode.display import Display
 from predecode.dropped import Dropped, Numbers, load_dropped, write_dropped
 from predecode.errors import UserError, disk_errors_of
 from predecode.lock import OutputLock
@@ -31,7 +32,6 @@ from predecode.output import (
 )
 from predecode.pipeline import ShardJob
 from predecode.planning import LowdimTask, Plan, ShardTask
-from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER
 from predecode.replanning import Replanned, replan
 from train_shards.format import (
