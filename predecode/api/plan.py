@@ -5,7 +5,7 @@ import os
 from predecode.api.asked import asked_for
 from predecode.api.option import as_call
 from predecode.api.run_options import PlanOptions
-from predecode.api.settings_file import write_settings
+from predecode.api.settings_file import check_target, write_settings
 from predecode.api.work import checked_output
 from predecode.config import parse_bytes
 from predecode.display import Display
@@ -26,6 +26,8 @@ def plan_with(options: PlanOptions, display: Display) -> Prediction:
     """
     if options.out is not None:
         checked_output(options.out, options.staging)
+    if options.save is not None:
+        check_target(options.save)
     budget_bytes = None if options.budget is None else parse_bytes("--budget", options.budget)
     asked = asked_for(options, display.note)
     found = predict(

@@ -19,7 +19,7 @@ from predecode.errors import UserError, disk_errors_of
 from predecode.selection import nearest
 from train_shards.storage import write_atomic
 
-__all__ = ["read_settings", "write_settings"]
+__all__ = ["check_target", "read_settings", "write_settings"]
 
 _NEVER_KEPT = ("overwrite",)
 """A file that is used again must not remove what it has made."""
@@ -54,17 +54,27 @@ def read_settings(path: AnyPath) -> dict[str, Any]:
     }
 
 
-def write_settings(path: AnyPath, options: StoreOptions) -> None:
-    """Writes the options of a run that are set, also those that are as by default.
+def check_target(path: AnyPath) -> None:
+    """Passes when a settings file can be written, as far as its name tells.
 
     Raises:
-        UserError: there is a folder, or a word that is no text.
-        InfraError: the disk refuses.
+        UserError: there is a folder, or a file in a folder's place.
     """
     target = Path(path)
     check_folder("--save", target.parent)
     if target.is_dir():
         raise UserError(f"--save {target}: a folder, expected a file. Name one in it.")
+
+
+def write_settings(path: AnyPath, options: StoreOptions) -> None:
+    """Writes the options of a run that are set, also those that are as by default.
+
+    Raises:
+        UserError: as ``check_target``, or a word that is no text.
+        InfraError: the disk refuses.
+    """
+    check_target(path)
+    target = Path(path)
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     lines = [
         f"{_key(field.name)} = {_toml(given[field.name])}\n"

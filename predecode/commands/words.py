@@ -46,7 +46,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
                 raise UserError(f"--out {option}: {argument} is given already. Leave one out.")
             words["out"] = option if argument is None else argument
             if is_argument_needed and words["out"] is None:
-                raise typer.BadParameter("Missing argument 'out'")
+                name = f"predecode {command.__name__}"
+                raise UserError(f"{name}: Missing argument 'out'. See '{name} --help'.")
         for name, (options, fields) in groups.items():
             words[name] = options(**{field.name: words.pop(field.name) for field in fields})
         command(**words)
