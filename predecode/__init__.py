@@ -46,8 +46,9 @@ _MODULES = {
 }
 """What is imported when it is first asked for -> where it stands."""
 
+if not TYPE_CHECKING:  # a type checker knows every name, and no others
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'predecode' has no attribute {name!r}")
-    return getattr(import_module(f"predecode.{_MODULES[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'predecode' has no attribute {name!r}")
+        return getattr(import_module(f"predecode.{_MODULES[name]}"), name)

@@ -57,7 +57,7 @@ class JobProgress:
         self._what, self._total, self._parts, self._num_bytes = what, total, 0, 0
         self._unit, self._parts_per_step = unit, parts_per_step
         self._started_s = self._printed_s = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._console.is_dumb_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

@@ -211,6 +211,6 @@ def test_native_code_that_dies_over_the_sample_costs_its_part_alone(
 def test_it_takes_the_options_of_a_run() -> None:
     of_run, of_plan = inspect.signature(run).parameters, inspect.signature(plan).parameters
     assert len(of_run) > 20
-    assert {*of_plan} - {*of_run} == {"budget", "cores", "frames", "as_json"}
+    assert {*of_plan} - {*of_run} == {"budget", "cores", "frames", "save"}
     for name in {*of_run} - {"out"}:
         assert of_plan[name] == of_run[name]
