@@ -1,4 +1,4 @@
-"""``python -m predecode`` and ``predecode``: the command line, where its libraries are installed."""
+"""``python -m predecode`` and ``predecode``: the command line, where its libraries are there."""
 
 import sys
 from typing import NoReturn
