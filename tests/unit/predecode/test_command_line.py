@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from docs.check import reference
+from docs.check import ROOT, reference
 from predecode import cli
 
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
@@ -75,6 +75,12 @@ def test_help_and_completion_load_no_heavy_library(words: str) -> None:
     out, heavy = loaded(words)
     assert len(out) > 200
     assert heavy == set()
+
+
+def test_status_of_a_folder_loads_what_it_reads_with() -> None:
+    out, heavy = loaded(f"status {ROOT / 'tests/golden/v1.1'}")
+    assert ": complete\n" in out
+    assert heavy & {"fsspec", "jinja2", "pandas", "ray", "rich", "torch", "wandb"} == set()
 
 
 def test_the_shell_completes_commands_and_options() -> None:

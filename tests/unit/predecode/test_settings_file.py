@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from predecode.api.run_options import PlanOptions, RunOptions
@@ -56,6 +56,10 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
     src=texts, root=st.none() | texts, quality=st.none() | st.integers(), stride=st.integers(),
     hang_limit_s=st.floats(min_value=1), wandb=st.booleans(),
     for_run=st.none() | st.tuples(texts, texts, texts),
+)  # fmt: skip
+@example(
+    src='\x7f"\\\n\0☃', root=None, quality=None, stride=1, hang_limit_s=float("inf"), wandb=True,
+    for_run=("'", "#", "[]"),
 )  # fmt: skip
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, **words: Any) -> None:
     options = RunOptions(out="shards", **words)
