@@ -198,11 +198,13 @@ def _cut(out: Path, item: Finished, made: Replanned, display: Display) -> None:
         if receipt_of(out, table_job) is None:
             cut_table(tables[old_table.table_index], table_job)
         display.advance(1, 0)
+        display.detail(f"{table_job.name}: made anew")
     for old_shard, shard in made.shards:
         shard_job = shard_jobs[_number(shard)]
         if receipt_of(out, shard_job) is None:
             cut_shard(shards[_number(old_shard)], shard_job)
         display.advance(1, 0)
+        display.detail(f"{shard_job.name}: made anew")
 
 
 def _number(task: ShardTask) -> tuple[str, int]:

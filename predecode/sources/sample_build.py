@@ -61,12 +61,20 @@ def encode_videos(jobs: Sequence[VideoJob], num_processes: int, display: Display
     if num_processes == 1 or len(jobs) <= 1:
         for job in jobs:
             encode_video(job)
-            display.advance(1, 0)
+            _tell(job, display)
         return
     # Spawned, not forked: libav and its threads do not survive a fork.
     with ProcessPoolExecutor(min(num_processes, len(jobs)), get_context("spawn")) as pool:
-        for _ in pool.map(encode_video, jobs):
-            display.advance(1, 0)
+        for job, _ in zip(jobs, pool.map(encode_video, jobs), strict=True):
+            _tell(job, display)
+
+
+def _tell(job: VideoJob, display: Display) -> None:
+    display.advance(1, 0)
+    display.detail(
+        f"{job.modality} of {job.camera}, episode {job.spec.episode_index:08d}: "
+        f"{job.spec.length} frames"
+    )
 
 
 def count_processes(num_processes: int | None) -> int:

@@ -70,7 +70,7 @@ def make_damaged_sample(
             )
         else:
             specs, cases = EPISODES_2026, damage_cases_2026()
-            build_sample_2026(built, side_px, num_processes, display=display)
+            build_sample_2026(built, side_px, num_processes, ("rgb",), display)
         for case in cases:
             case.damage(built)
         num_bytes = total_bytes(built)
