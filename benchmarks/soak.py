@@ -28,9 +28,9 @@ from typing import Any
 from predecode.child import Limits
 from predecode.cluster import RayCluster
 from predecode.config import make_settings
+from predecode.display import SILENT
 from predecode.isolation import run_isolated
 from predecode.job import run_job
-from predecode.progress import Ended
 from predecode.sources.episode import Source
 from predecode.sources.registry import open_source
 from predecode.sources.sample import make_sample
@@ -130,7 +130,7 @@ def _copies(folder: Path, video: Path, num: int) -> Source:
 def _run(cluster: RayCluster, out: Path, source: Source) -> None:
     run_job(
         out, source, make_settings(source, size="64", shard_size=256), source.episodes,
-        lambda: nullcontext(cluster), _Quiet(), overwrite=False,
+        lambda: nullcontext(cluster), SILENT, overwrite=False,
         work=partial(run_isolated, limits=Limits()),
     )  # fmt: skip
 
@@ -229,22 +229,6 @@ class _Watch:
 
 def _most(*seen: tuple[float, int]) -> tuple[float, int]:
     return max(memory for memory, _ in seen), max(files for _, files in seen)
-
-
-class _Quiet:
-    """A display that shows nothing."""
-
-    def note(self, text: str) -> None:
-        """Shows nothing."""
-
-    def phase(self, what: str, unit: str, total: int, *, parts_per_step: int = 1) -> None:
-        """Shows nothing."""
-
-    def advance(self, parts: int, num_bytes: int) -> None:
-        """Shows nothing."""
-
-    def ended(self, task: Ended) -> None:
-        """Shows nothing."""
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
@@ -132,8 +133,11 @@ def _parse(words: list[str]) -> None:
     if words and not words[0].startswith("-"):
         group = _commands()
         command = group.commands.get(words[0]) or group.resolve_command(_context(group, ""), words)
+        # A settings file of an example is not there; what it sets is what a run must be given.
+        read = patch("predecode.api.settings_file.read_settings", return_value={"src": "b1k"})
         if "--help" not in words:
-            command.make_context(words[0], list(words[1:]))
+            with read:
+                command.make_context(words[0], list(words[1:]))
 
 
 def _commands() -> Any:

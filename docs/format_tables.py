@@ -18,6 +18,7 @@ from predecode.lock import LOCK_PATH
 from predecode.manifest import QUARANTINE_PATH
 from predecode.progress_lines import PROGRESS_PATH
 from predecode.receipts import TEMPORARY_FOLDER
+from predecode.run_log import LOG_PATH
 from train_shards import b1k_state, bounds, codec, format, index, manifest
 from train_shards.ledger import ledger_dtype
 from train_shards.order import ORDER_VERSION
@@ -42,6 +43,7 @@ _TREE = (
     (QUARANTINE_PATH, "episodes that are missing, and why"),
     (format.DROPPED_PATH, "episodes that were taken out (1.2)"),
     (PROGRESS_PATH, "how runs went: figures, a line every 10 s (docs/status.md)"),
+    (LOG_PATH, "what calls did, a line each (docs/api.md)"),
     (f"{LOCK_PATH}, {TEMPORARY_FOLDER}/", "only while a run is writing"),
 )
 

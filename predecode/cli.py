@@ -11,6 +11,7 @@ import typer
 
 from predecode.commands.doctor import doctor
 from predecode.commands.drop import drop
+from predecode.commands.help import Command, Group, help_of
 from predecode.commands.inspect import inspect
 from predecode.commands.options import say
 from predecode.commands.plan import plan
@@ -28,21 +29,23 @@ from predecode.errors import (
     DataError,
     InfraError,
     UserError,
+    exit_status_of,
 )
 from train_shards.errors import StorageError
 
 __all__ = ["USAGE_ERROR", "app", "main"]
 
 app = typer.Typer(
-    help="Decode robot-learning video once, offline, into WebDataset shards.",
+    cls=Group,
+    **help_of(version),
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.callback()(version)
+app.callback(invoke_without_command=True)(version)
 for command in (sample, plan, run, show_status, verify, inspect, retry, drop, doctor):
-    app.command()(command)
+    app.command(cls=Command, **help_of(command))(command)
 
 # Typer carries click under another name from one release to the next.
 USAGE_ERROR: type[typer.BadParameter] = next(
@@ -65,12 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except USAGE_ERROR as error:
         _say_usage(error, sys.argv[1:] if arguments is None else arguments)
         status = EXIT_REFUSED
-    except (UserError, DataError) as error:
+    except (UserError, DataError, InfraError, StorageError) as error:
         say(f"error: {error}")
-        status = EXIT_REFUSED
-    except (InfraError, StorageError) as error:
-        say(f"error: {error}")
-        status = EXIT_BUG
+        status = exit_status_of(error)
     except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit status
         traceback.print_exc()
         say("error: this is a bug in predecode; please report it with the lines above.")

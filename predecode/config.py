@@ -22,6 +22,7 @@ __all__ = [
     "check_asked",
     "check_folder",
     "make_settings",
+    "one_of",
     "parse_bytes",
     "parse_size",
     "settings_difference",
@@ -57,8 +58,8 @@ def make_settings(
     Raises:
         UserError: a value that is not allowed; the message names the option and what is expected.
     """
-    _one_of("--codec", codec, CODECS)
-    _one_of("--layout", layout, ("mixed", "episode"))
+    one_of("--codec", codec, CODECS)
+    one_of("--layout", layout, ("mixed", "episode"))
     if stride < 1:
         raise UserError(f"--stride {stride}: expected 1 or more.")
     if shard_size < PIECE_FRAMES:
@@ -116,7 +117,12 @@ def settings_difference(stored: Settings, asked: Settings) -> list[str]:
     ]
 
 
-def _one_of(option: str, value: str, allowed: Collection[str]) -> None:
+def one_of(option: str, value: str, allowed: Collection[str]) -> None:
+    """Passes when a word is one of some.
+
+    Raises:
+        UserError: it is none; the message names the nearest.
+    """
     if value not in allowed:
         hint = nearest(value, allowed)
         raise UserError(f"{option} {value}: expected one of {', '.join(allowed)}.{hint}")
@@ -129,7 +135,7 @@ def _chosen_images(
     has = {"rgb": source.cameras, **source.modalities}
     wanted = list(dict.fromkeys(word.strip() for word in modalities.split(",")))
     for modality in wanted:
-        _one_of("--modalities", modality, MODALITIES)
+        one_of("--modalities", modality, MODALITIES)
         if not has.get(modality):
             raise UserError(
                 f"--modalities {modality}: --src {source.kind} at {source.root} has "
@@ -144,7 +150,7 @@ def _chosen_images(
     for camera in asked:
         if camera in source.left_out:
             raise UserError(f"--cameras {camera}: {source.left_out[camera]}.")
-        _one_of("--cameras", camera, known)
+        one_of("--cameras", camera, known)
     images = sorted(image for image, camera in camera_of.items() if camera in asked)
     return (
         {image: has[modality_of[image]][image] for image in images},

@@ -11,11 +11,11 @@ import msgspec
 from PIL import features
 
 from predecode.config import DEFAULT_JPEG_QUALITY
+from predecode.display import format_bytes
 from predecode.errors import UserError
 from predecode.images.resize_native import native_state
 from predecode.machine_limits import Limits
 from predecode.probe import picture_probe
-from predecode.progress import format_bytes
 from predecode.video.backends import BACKENDS, STORING_BACKEND, backend_versions
 from train_shards.node_cache import Cache
 

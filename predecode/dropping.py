@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from predecode.cutting import cut_shard, cut_table, stored_columns
+from predecode.display import Display
 from predecode.dropped import Dropped, Numbers, load_dropped, write_dropped
 from predecode.errors import UserError, disk_errors_of
 from predecode.lock import OutputLock
@@ -31,7 +32,6 @@ from predecode.output import (
 )
 from predecode.pipeline import ShardJob
 from predecode.planning import LowdimTask, Plan, ShardTask
-from predecode.progress import Display
 from predecode.receipts import TEMPORARY_FOLDER
 from predecode.replanning import Replanned, replan
 from train_shards.format import (
@@ -198,11 +198,13 @@ def _cut(out: Path, item: Finished, made: Replanned, display: Display) -> None:
         if receipt_of(out, table_job) is None:
             cut_table(tables[old_table.table_index], table_job)
         display.advance(1, 0)
+        display.detail(f"{table_job.name}: made anew")
     for old_shard, shard in made.shards:
         shard_job = shard_jobs[_number(shard)]
         if receipt_of(out, shard_job) is None:
             cut_shard(shards[_number(old_shard)], shard_job)
         display.advance(1, 0)
+        display.detail(f"{shard_job.name}: made anew")
 
 
 def _number(task: ShardTask) -> tuple[str, int]:

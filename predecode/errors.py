@@ -28,6 +28,7 @@ __all__ = [
     "disk_errors_of",
     "episode_error",
     "episode_error_of",
+    "exit_status_of",
 ]
 
 EXIT_DONE = 0
@@ -148,3 +149,10 @@ def disk_errors_of(out: str) -> Iterator[None]:
             f"{error.filename or out}: {error.strerror or error}. Nothing was published under a "
             "final name; make room or repair the disk, then the same command goes on."
         ) from error
+
+
+def exit_status_of(error: BaseException) -> int:
+    """Returns the exit status of a command that ends with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    return EXIT_REFUSED if isinstance(error, (UserError, DataError)) else EXIT_BUG

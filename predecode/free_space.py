@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from predecode.cluster import Cluster
+from predecode.display import Display, format_bytes
 from predecode.errors import UserError
 from predecode.estimate import Amount, Estimate, choose_looks, estimate, most_bytes
 from predecode.lowdim_task import LowdimJob
 from predecode.output import Job
 from predecode.pipeline import ShardJob
 from predecode.planning import Plan
-from predecode.progress import Display, format_bytes
 from predecode.sizing import EpisodeSize, SampleSize, SizeJob, SizeReceipt
 from predecode.sources.episode import Source
 from predecode.sources.instances import id_list_path

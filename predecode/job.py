@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from predecode.cluster import Cluster
+from predecode.display import Display, Ended, ended_text
 from predecode.dropped import Dropped, load_dropped
 from predecode.errors import EpisodeFault, UserError
 from predecode.for_run import AskedRun, extended
@@ -28,7 +29,6 @@ from predecode.pipeline import ShardJob
 from predecode.places import LocalPlace, Place, at
 from predecode.planning import Plan, PlannedEpisode, make_plan
 from predecode.probe import environment, probe_hash
-from predecode.progress import Display, Ended
 from predecode.receipts import TEMPORARY_FOLDER, LowdimReceipt, ShardReceipt
 from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode, check_unchanged
@@ -292,14 +292,16 @@ def check_episodes(
     by_id = {episode.episode_index: episode for episode in episodes}
     checked: list[CheckedEpisode] = []
     failed: list[tuple[Episode, EpisodeFault]] = []
-    for _, done in cluster.run(work, batches, lambda n: display.advance(n, 0)):
+    for job, done in cluster.run(work, batches, lambda n: display.advance(n, 0)):
         receipt = done.receipt
-        display.ended(_figures(done, cluster))
+        figures = _figures(done, cluster)
+        display.ended(figures)
+        display.detail(ended_text(job.name, figures))
         if isinstance(receipt, CheckReceipt):
             checked += receipt.checked
         for fault in receipt.faults:
             failed.append((by_id[fault.episode_index], fault))
-            display.note(f"quarantined: {fault}")
+            display.quarantined(fault)
     return checked, failed
 
 
@@ -318,9 +320,10 @@ def _run_tasks(
             place.take(job, done.receipt)
         figures = _figures(done, cluster, num_cameras, is_last=not num_left)
         display.ended(figures)
+        display.detail(ended_text(job.name, figures))
         num_images += figures.num_images
         for fault in done.receipt.faults:
-            display.note(f"quarantined: {fault}")
+            display.quarantined(fault)
     return num_images
 
 

@@ -13,7 +13,7 @@ from typing import Self
 from predecode.links import refuse_links_outside
 from train_shards.errors import UserError
 
-__all__ = ["LOCK_PATH", "OutputLock", "held_elsewhere", "is_stale", "myself"]
+__all__ = ["LOCK_PATH", "OutputLock", "command_line", "held_elsewhere", "is_stale", "myself"]
 
 LOCK_PATH = ".predecode/lock"
 
@@ -97,9 +97,16 @@ def myself() -> bytes:
             "pid": os.getpid(),
             "process_start": _started(os.getpid()),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "command": shlex.join(["predecode", *sys.argv[1:]]),
+            "command": command_line(),
         }
     ).encode()
+
+
+def command_line() -> str:
+    """Returns the command of this process: of ``predecode``, or of the program that calls it."""
+    program = Path(sys.argv[0])
+    is_ours = program.name == "predecode" or program.parts[-2:] == ("predecode", "__main__.py")
+    return shlex.join(["predecode", *sys.argv[1:]] if is_ours else sys.argv)
 
 
 def is_stale(lock: bytes, where: object) -> bool:

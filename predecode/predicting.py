@@ -13,6 +13,7 @@ import msgspec
 from predecode.choices import other_encodings, strides
 from predecode.cluster import Cluster
 from predecode.core_time import Load
+from predecode.display import Display
 from predecode.errors import EpisodeFault, UserError
 from predecode.estimate import draw_pieces
 from predecode.for_run import AskedRun
@@ -24,7 +25,6 @@ from predecode.piece_costs import MeasureJob, MeasureReceipt
 from predecode.planning import Plan, make_plan
 from predecode.prediction import Measured, Planned, Prediction, make_prediction
 from predecode.probe import environment, probe_hash
-from predecode.progress import Display
 from predecode.selection import held_out
 from predecode.source_check import CheckedEpisode
 from predecode.sources.episode import Episode, Source, with_images
@@ -175,6 +175,7 @@ def _measure(
         display.advance(sum(len(look.frames) for look in job.looks), 0)
         if isinstance(receipt, MeasureReceipt):
             receipts.append(receipt)
+            display.detail(f"{job.name}: {len(receipt.pieces)} pieces decoded")
             for fault in receipt.faults:
                 display.note(f"left out of the sample: {fault}")
             if not (receipt.pieces or receipt.faults):

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from predecode.display import format_bytes
 from predecode.prediction import BreakEven, Choice, Prediction
-from predecode.progress import format_bytes
 
 __all__ = ["prediction_lines"]
 

@@ -2,73 +2,29 @@
 
 import sys
 import time
-from typing import NamedTuple, Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from predecode.stages import Spent
+from predecode.display import Ended, format_bytes
+from predecode.errors import EpisodeFault
 
-__all__ = ["Display", "Ended", "JobProgress", "format_bytes"]
+__all__ = ["JobProgress"]
 
 _LINE_INTERVAL_S = 10.0
-_STEP_FACTOR = 1000
-
-
-def format_bytes(num_bytes: float) -> str:
-    """Returns a number of bytes for people, in decimal units.
-
-    >>> format_bytes(4_800_000_000_000)
-    '4.8 TB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < _STEP_FACTOR:
-            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= _STEP_FACTOR
-    return f"{num_bytes:.1f} TB"
-
-
-class Ended(NamedTuple):
-    """A task that has ended, in figures."""
-
-    spent: Spent
-    num_slots: int
-    """Tasks that can work at a time now."""
-    failed: frozenset[int]
-    """``episode_index`` of its episodes at fault."""
-    num_samples: int = 0
-    num_images: int = 0
-    num_bytes: int = 0
-    """Stored by it."""
-    is_last: bool = False
-    """Whether nothing is left to be stored."""
-
-
-class Display(Protocol):
-    """What the job tells while it works."""
-
-    def note(self, text: str) -> None:
-        """Shows one line."""
-        ...
-
-    def phase(self, what: str, unit: str, total: int, *, parts_per_step: int = 1) -> None:
-        """Starts a phase of ``total`` steps, called ``unit``, each told in so many parts."""
-        ...
-
-    def advance(self, parts: int, num_bytes: int) -> None:
-        """Adds finished parts and bytes written to the phase."""
-        ...
-
-    def ended(self, task: Ended) -> None:
-        """Adds a finished task to the phase, whose parts were told before."""
-        ...
 
 
 class JobProgress:
     """Bar with steps per second, bytes and time left; a line every 10 s when not a terminal."""
 
-    def __init__(self) -> None:
-        """Decides by standard error whether there is a terminal."""
+    def __init__(self, *, is_verbose: bool = False) -> None:
+        """Decides by standard error whether there is a terminal.
+
+        Args:
+            is_verbose: whether details are shown.
+        """
+        self._is_verbose = is_verbose
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -86,13 +42,22 @@ class JobProgress:
         """Shows one line, above the bar."""
         self._console.print(text, markup=False)
 
+    def detail(self, text: str) -> None:
+        """Shows one line where details are asked for."""
+        if self._is_verbose:
+            self.note(text)
+
+    def quarantined(self, fault: EpisodeFault) -> None:
+        """Shows why an episode is not stored."""
+        self.note(f"quarantined: {fault}")
+
     def phase(self, what: str, unit: str, total: int, *, parts_per_step: int = 1) -> None:
         """Starts a phase; ends the one before."""
         self._stop()
         self._what, self._total, self._parts, self._num_bytes = what, total, 0, 0
         self._unit, self._parts_per_step = unit, parts_per_step
         self._started_s = self._printed_s = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._console.is_dumb_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from predecode.progress import format_bytes
+from predecode.display import format_bytes
 
 __all__ = [
     "INTERVAL_S",

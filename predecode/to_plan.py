@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from predecode.display import Display
 from predecode.dropped import load_dropped
 from predecode.errors import UserError
 from predecode.for_run import (
@@ -19,7 +20,6 @@ from predecode.manifest import Finished, faults_of
 from predecode.output import finished_generations
 from predecode.places import Place
 from predecode.planning import Plan, RunPart
-from predecode.progress import Display
 from predecode.source_check import CheckedEpisode
 from predecode.sources.episode import Episode, Source, annotated_source
 from predecode.standing_output import listed_ids

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from predecode.cluster import RayMetrics
-from predecode.progress import Display, Ended
+from predecode.display import Display, Ended
+from predecode.errors import EpisodeFault
 from predecode.progress_lines import INTERVAL_S, ProgressLine, append_line, utilisation
 from train_shards.wandb_run import start_wandb
 
@@ -63,6 +64,14 @@ class Tracker:
     def note(self, text: str) -> None:
         """Shows one line."""
         self._shown.note(text)
+
+    def detail(self, text: str) -> None:
+        """Shows one line to whoever asks for more."""
+        self._shown.detail(text)
+
+    def quarantined(self, fault: EpisodeFault) -> None:
+        """Shows why an episode is not stored."""
+        self._shown.quarantined(fault)
 
     def phase(self, what: str, unit: str, total: int, *, parts_per_step: int = 1) -> None:
         """Starts a phase.

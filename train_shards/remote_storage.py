@@ -1,11 +1,11 @@
 """An output behind a URL: range reads and whole files through fsspec, with retries.
 
 The only file that knows fsspec. Which keys, endpoints and time limits a protocol wants is told to
-fsspec itself, by its configuration files or ``FSSPEC_<PROTOCOL>_<OPTION>`` variables.
+fsspec itself, by its configuration files or ``FSSPEC_<PROTOCOL>_<OPTION>`` variables. It takes a
+tenth of a second to import, which outputs in folders need not wait for.
 """
 
 import errno
-import http.client
 import logging
 import os
 import sys
@@ -13,16 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-import fsspec
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from train_shards.errors import DataError, StorageError, UserError
 from train_shards.node_cache import Cache, NodeCache, NoRoomError
@@ -34,6 +25,9 @@ from train_shards.storage import (
     StoredFile,
     read_range,
 )
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 __all__ = ["RemoteStorage", "connect", "is_url", "open_storage", "tried"]
 
@@ -252,6 +246,8 @@ def tried(what: str, once: Callable[[], _T]) -> _T:
         DataError: what came was wrong each time.
         StorageError: every other fault of storage, network or local disk.
     """
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
     attempts = Retrying(
         stop=stop_after_attempt(_ATTEMPTS),
         wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
@@ -276,6 +272,8 @@ def connect(url: str) -> tuple[Any, str]:
     Raises:
         UserError: no such protocol, or a package for it is missing.
     """
+    import fsspec
+
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:
@@ -285,8 +283,12 @@ def connect(url: str) -> tuple[Any, str]:
 
 def _storage_errors() -> tuple[type[Exception], ...]:
     """What a storage raises for faults of its own; libraries count only where they are loaded."""
-    found: list[type[Exception]] = [OSError, http.client.HTTPException]
-    for module, name in (("aiohttp", "ClientError"), ("botocore.exceptions", "BotoCoreError")):
+    found: list[type[Exception]] = [OSError]
+    for module, name in (
+        ("http.client", "HTTPException"),
+        ("aiohttp", "ClientError"),
+        ("botocore.exceptions", "BotoCoreError"),
+    ):
         if module in sys.modules:
             found.append(getattr(sys.modules[module], name))
     return tuple(found)
@@ -301,7 +303,7 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, (DataError, *_storage_errors()))
 
 
-def _log_retry(what: str, state: RetryCallState) -> None:
+def _log_retry(what: str, state: "RetryCallState") -> None:
     error = state.outcome.exception() if state.outcome else None
     _LOG.warning(
         "%s: attempt %d of %d: %s: %s",

@@ -1,34 +1,40 @@
 """predecode doctor: what this machine can do."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from predecode.commands.options import BackendPythonOption, show
-from predecode.errors import EXIT_INCOMPLETE
+from predecode.api.option import OUTPUT, AnyPath, BackendPythonOption, Option
+from predecode.commands.options import Reported
+from predecode.commands.words import with_options
+from predecode.errors import EXIT_DONE, EXIT_INCOMPLETE
 
 __all__ = ["doctor"]
 
 
-def doctor(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Where shards are to be written.")
-    ] = Path("shards"),
-    backend_python: BackendPythonOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the facts as JSON instead of lines.")
-    ] = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """The options of ``doctor``."""
+
+    out: Annotated[AnyPath, Option("Where shards are to be written.", OUTPUT)] = Path("shards")
+    backend_python: BackendPythonOption = None
+
+
+@with_options
+def doctor(options: DoctorOptions, reported: Reported) -> None:
     """Say what this machine can do, and the command that mends what it cannot.
 
     Exit status: 0 when all that 'predecode run' needs is there, else 1.
+
+    Examples:
+        predecode doctor
+        predecode doctor --out /data/shards --json
     """
     from predecode.doctor import examine, fact_lines
     from predecode.machine_limits import machine_limits
     from predecode.video.backends import parse_backend_python
 
-    facts = examine(machine_limits(), out, parse_backend_python(backend_python or []))
-    show(facts, fact_lines(facts), as_json=as_json)
-    if any(fact.is_needed and not fact.is_fine for fact in facts):
-        raise typer.Exit(EXIT_INCOMPLETE)
+    pythons = parse_backend_python(options.backend_python or [])
+    facts = examine(machine_limits(), Path(options.out), pythons)
+    is_lacking = any(fact.is_needed and not fact.is_fine for fact in facts)
+    reported.show(facts, fact_lines(facts), EXIT_INCOMPLETE if is_lacking else EXIT_DONE)

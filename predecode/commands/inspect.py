@@ -1,11 +1,14 @@
 """predecode inspect: what is in an output, an episode or a sample; a page of it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from predecode.commands.options import say, show
+from predecode.api.option import AnyPath, Option
+from predecode.commands.options import Reported, Standing, say
+from predecode.commands.words import with_options
 from predecode.errors import EXIT_INCOMPLETE, DataError, UserError
 
 if TYPE_CHECKING:
@@ -13,27 +16,34 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect"]
 
+_SHOWN = "What is shown"
+_WRITTEN = "What is written"
 
-def inspect(
-    out: Annotated[str, typer.Argument(help="An output of predecode run: a folder or a URL.")],
-    key: Annotated[
-        str | None, typer.Option(help="A sample: ep00000010_f000123.", show_default=False)
-    ] = None,
-    episode: Annotated[
-        int | None, typer.Option(min=0, help="An episode by its id: 00490010.")
-    ] = None,
+
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions:
+    """The options of ``inspect``."""
+
+    key: Annotated[str | None, Option("A sample: ep00000010_f000123.", _SHOWN)] = None
+    episode: Annotated[int | None, Option("An episode by its id: 00490010.", _SHOWN, least=0)] = (
+        None
+    )
     picture: Annotated[
-        Path | None,
-        typer.Option(help="With --key: a PNG file for all images of the sample, side by side."),
-    ] = None,
+        AnyPath | None,
+        Option("With --key: a PNG file for all images of the sample, side by side.", _WRITTEN),
+    ] = None
     html: Annotated[
-        Path | None, typer.Option(help="A file for one page of pictures, plots and figures.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of lines.")] = False,
-) -> None:
+        AnyPath | None, Option("A file for one page of pictures, plots and figures.", _WRITTEN)
+    ] = None
+
+
+@with_options
+def inspect(standing: Standing, options: InspectOptions, reported: Reported) -> None:
     """Show what is in an output: all of it, one episode, or one sample.
 
-    Example: predecode inspect shards/ --key ep00000010_f000017 --picture sample.png
+    Examples:
+        predecode inspect shards/ --html shards.html
+        predecode inspect shards/ --key ep00000010_f000017 --picture sample.png
     """
     from predecode.errors import disk_errors_of
     from predecode.inspection.episode import inspect_episode
@@ -48,6 +58,8 @@ def inspect(
     from predecode.page.wording import printable
     from train_shards.storage import write_atomic
 
+    key, episode = options.key, options.episode
+    picture, html = options.picture, options.html
     wanted = {"--key": key, "--episode": episode, "--html": html}
     given = [name for name, value in wanted.items() if value is not None]
     if len(given) > 1:
@@ -58,7 +70,7 @@ def inspect(
     found: SampleFound | EpisodeFound | OutputFound
     data = b""
     try:
-        with opened(out, check_members=html is None) as output:
+        with opened(str(standing.out), check_members=html is None) as output:
             if key is not None:
                 found, images = inspect_sample(output, key)
                 lines = sample_lines(found)
@@ -79,15 +91,15 @@ def inspect(
     if target is not None:
         with disk_errors_of(str(target)):
             write_atomic(target, data, target.parent)
-    show(found, map(printable, lines), as_json=as_json)
-    if target is not None and not as_json:
-        print(f"written: {target}")
+    written = [] if target is None else [f"written: {target}"]
+    reported.show(found, [*map(printable, lines), *written])
 
 
-def _file(option: str, path: Path | None) -> Path | None:
+def _file(option: str, named: AnyPath | None) -> Path | None:
     """A file that can be written as far as its name tells."""
     from predecode.config import check_folder
 
+    path = None if named is None else Path(named)
     if path is not None:
         check_folder(option, path.parent)
         if path.is_dir():

@@ -1,165 +1,107 @@
-"""Options that several commands take, and what their words mean."""
+"""What every command says, and how much of it."""
 
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from predecode.errors import UserError
+from predecode.api.option import OUTPUT, SOURCE, AnyPath, Option
+from predecode.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from predecode.cluster import Cluster
-    from predecode.tasks import Work
+    from predecode.display import Display
 
-__all__ = [
-    "AddressOption",
-    "BackendPythonOption",
-    "HangLimitOption",
-    "MaxFailuresOption",
-    "MemoryLimitOption",
-    "NodeWaitOption",
-    "NumCpusOption",
-    "OutputOption",
-    "RootOption",
-    "SrcOption",
-    "StagingOption",
-    "WandbOption",
-    "checked_output",
-    "isolated",
-    "parse_ids",
-    "say",
-    "show",
-    "starter",
-]
+__all__ = ["ConfigOption", "Messages", "Reported", "Standing", "say"]
 
-_MB = 1_000_000
+_MESSAGES = "What is said"
 
-SrcOption = Annotated[str, typer.Option(help="Kind of source: b1k, lerobot, videos.")]
-OutputOption = Annotated[
-    str, typer.Option("--out", "-o", help="Folder for the shards, or a URL: s3://bucket/prefix.")
-]
-StagingOption = Annotated[
-    Path | None,
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands already."""
+
+    out: Annotated[
+        AnyPath, Option("An output of predecode run: a folder or a URL.", OUTPUT, is_local=False)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """Of a command that tells what it found."""
+
+    json: Annotated[bool, Option("Print the result as JSON instead of lines.", _MESSAGES)] = False
+
+    def show(self, found: object, lines: Iterable[str], exit_status: int = EXIT_DONE) -> None:
+        """Prints what was found: as JSON, or its lines, which are made only then; then ends.
+
+        Raises:
+            typer.Exit: the status is not 0.
+        """
+        from train_shards.manifest import encode_json
+
+        if self.json:
+            print(encode_json(found).decode(), end="")
+        elif exit_status != EXIT_DONE or not self.is_quiet:
+            for line in lines:
+                print(line)
+        if exit_status != EXIT_DONE:
+            raise typer.Exit(exit_status)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is said where nothing is wrong."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Messages(Reported):
+    """Of a command that works for long."""
+
+    quiet: Annotated[bool, Option("Say nothing but what is wrong.", _MESSAGES)] = False
+    verbose: Annotated[bool, Option("Also say how each task ended.", _MESSAGES)] = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is said where nothing is wrong."""
+        return self.quiet
+
+    @contextmanager
+    def display(self) -> "Iterator[Display]":
+        """Gives what shows how the work goes on."""
+        from predecode.display import SILENT
+        from predecode.progress import JobProgress
+
+        if self.quiet:
+            yield SILENT
+            return
+        with JobProgress(is_verbose=self.verbose) as display:
+            yield display
+
+
+def _read(context: typer.Context, path: str | None) -> str | None:
+    """Takes a file's settings for defaults, so that words of the command line win."""
+    if path is not None:
+        from predecode.api.settings_file import read_settings
+
+        context.default_map = {**(context.default_map or {}), **read_settings(path)}
+    return path
+
+
+ConfigOption = Annotated[
+    str | None,
     typer.Option(
-        help="Folder on each node for what is not uploaded yet, where the output is a URL. "
-        "Default: staging in the node's cache."
+        "--config",
+        callback=_read,
+        is_eager=True,
+        metavar="<path>",
+        rich_help_panel=SOURCE,
+        help="A TOML file of these options, as 'predecode plan --save' writes it; words of the "
+        "command line win.",
     ),
 ]
-RootOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the source's data. Default: $B1K_ROOT, else data/b1k."),
-]
-AddressOption = Annotated[
-    str | None, typer.Option(help="An existing Ray cluster. Default: an embedded local Ray.")
-]
-NumCpusOption = Annotated[
-    int | None, typer.Option(min=1, help="Tasks at a time. Default: one a CPU.")
-]
-HangLimitOption = Annotated[
-    float, typer.Option(min=1, help="Seconds without progress after which a task counts as dead.")
-]
-MemoryLimitOption = Annotated[
-    int,
-    typer.Option(
-        min=256,
-        help="MB of memory that a task asks a node for, and beyond which its process is ended.",
-    ),
-]
-NodeWaitOption = Annotated[
-    float,
-    typer.Option(
-        "--node-wait-s", min=0, help="Seconds to wait where no node of the cluster can take a task."
-    ),
-]
-BackendPythonOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Where a decoder lives: video_reader=/usr/bin/python3."),
-]
-MaxFailuresOption = Annotated[
-    int, typer.Option(min=0, help="Exit with 0 while at most this many episodes are missing.")
-]
-
-WandbOption = Annotated[
-    bool,
-    typer.Option(
-        "--wandb",
-        help="Figures also as a run in wandb, by WANDB_PROJECT, WANDB_ENTITY and WANDB_MODE; "
-        "offline without a key.",
-    ),
-]
-
-
-def starter(
-    address: str | None,
-    num_cpus: int | None,
-    node_wait_s: float,
-    note: Callable[[str], None],
-    task_memory_mb: int = 0,
-) -> "Callable[[], AbstractContextManager[Cluster]]":
-    """Ray is started only when there is something to do."""
-
-    def start() -> "AbstractContextManager[Cluster]":
-        from predecode.cluster import RayCluster
-
-        return RayCluster(
-            address,
-            num_cpus,
-            task_memory_bytes=task_memory_mb * _MB,
-            node_wait_s=node_wait_s,
-            note=note,
-        )
-
-    return start
-
-
-def isolated(hang_limit_s: float, memory_limit_mb: int) -> "Work":
-    """Each task in a process of its own, under these limits."""
-    from predecode.child import Limits
-    from predecode.injection import check_variable
-    from predecode.isolation import run_isolated
-
-    check_variable()
-    return partial(run_isolated, limits=Limits(hang_limit_s, memory_limit_mb * _MB))
-
-
-def parse_ids(text: str) -> set[int]:
-    """Returns the numbers of ``--episodes``.
-
-    Raises:
-        UserError: not ids with commas between them.
-    """
-    try:
-        return {int(token) for token in text.split(",")}
-    except ValueError:
-        raise UserError(f"--episodes {text}: expected ids, such as 00490010,00490020.") from None
-
-
-def checked_output(out: str, staging: Path | None) -> str:
-    """A path or URL as messages show it, when no file stands in the way of the folders."""
-    from predecode.config import check_folder
-    from train_shards.remote_storage import is_url
-
-    if staging is not None:
-        check_folder("--staging", staging)
-    if is_url(out):
-        return out.rstrip("/")
-    check_folder("--out", Path(out))
-    return str(Path(out))
-
-
-def show(found: object, lines: Iterable[str], *, as_json: bool) -> None:
-    """Prints what was found: as JSON, or its lines, which are made only then."""
-    from train_shards.manifest import encode_json
-
-    if as_json:
-        print(encode_json(found).decode(), end="")
-    else:
-        for line in lines:
-            print(line)
 
 
 def say(text: str) -> None:

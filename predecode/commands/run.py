@@ -1,42 +1,27 @@
 """predecode run: a data set into shards."""
 
-from predecode.commands.options import OutputOption, checked_output
-from predecode.commands.run_options import RunOptions, with_options_of
+from predecode.api.run_options import RunOptions
+from predecode.commands.options import ConfigOption, Messages
 from predecode.commands.summary import finish
+from predecode.commands.words import with_options
 
 __all__ = ["run"]
 
 
-@with_options_of(RunOptions, "options")
-def run(out: OutputOption, options: RunOptions) -> None:
+@with_options
+def run(options: RunOptions, messages: Messages, _config: ConfigOption = None) -> None:
     """Decode a data set into shards; the same command again finishes an interrupted run.
 
-    Example: predecode run --src b1k --out shards/
-    """
-    from predecode.job import run_job
-    from predecode.progress import JobProgress
-    from predecode.remote_place import place_of
-    from predecode.tracking import Tracker
+    Exit status: 0 done, 1 more episodes are missing than --max-failures, 2 refused before any work,
+    3 a disk, node or cluster failed. What a run did is kept in .predecode/log of the output.
 
-    out = checked_output(out, options.staging)
-    for_run = options.run
-    source, settings, selected = options.asked()
-    with place_of(out, options.staging) as place:
-        with (
-            JobProgress() as shown,
-            Tracker(shown, place.folder, out, is_in_wandb=options.wandb) as display,
-        ):
-            for why in dict.fromkeys(source.left_out.values()):
-                display.note(f"left out: {why}")
-            outcome = run_job(
-                place,
-                source,
-                settings,
-                selected,
-                options.start_cluster(display.note),
-                display,
-                overwrite=options.overwrite,
-                work=options.work(),
-                for_run=for_run,
-            )
-        finish(out, place.folder, source, outcome, options.max_failures, display.last)
+    Examples:
+        predecode run --src b1k --out shards/
+        predecode run --src b1k --tasks 0,3-7 --out s3://bucket/shards --num-cpus 8 --quiet
+        predecode run --config run.toml --out shards/
+    """
+    from predecode.api.run import run_with
+
+    with messages.display() as display:
+        result = run_with(options, display)
+    finish(result, messages)

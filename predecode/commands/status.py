@@ -1,12 +1,11 @@
 """predecode status: how far an output is."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from predecode.commands.options import show
-from predecode.errors import EXIT_INCOMPLETE
+from predecode.commands.options import Reported, Standing
+from predecode.commands.words import with_options
+from predecode.errors import EXIT_DONE, EXIT_INCOMPLETE
 
 if TYPE_CHECKING:
     from predecode.status import Status
@@ -16,33 +15,31 @@ __all__ = ["status"]
 _MOST_IDS = 10
 
 
-def status(
-    out: Annotated[str, typer.Argument(help="What was given to predecode run --out.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
-) -> None:
+@with_options
+def status(standing: Standing, reported: Reported) -> None:
     """Tell how far an output is: while a run works, from another terminal, or after it.
 
     Writes nothing.
 
     Exit status: 0 complete, 1 not complete or with quarantined episodes, 2 no output.
 
-    Example: predecode status shards/
+    Examples:
+        predecode status shards/
+        predecode status s3://bucket/shards --json
     """
     from predecode.remote_place import readable
     from predecode.status import status_of
 
-    with readable(out) as place:
+    with readable(str(standing.out)) as place:
         found = status_of(place)
     # A lock may be a stranger's: nothing in it may speak to the terminal.
     lines = ("".join(c if c.isprintable() else "?" for c in line) for line in _lines(found))
-    show(found, lines, as_json=as_json)
-    if found.state != "complete":
-        raise typer.Exit(EXIT_INCOMPLETE)
+    reported.show(found, lines, EXIT_DONE if found.state == "complete" else EXIT_INCOMPLETE)
 
 
 def _lines(found: "Status") -> Iterator[str]:
     """A status for people."""
-    from predecode.progress import format_bytes
+    from predecode.display import format_bytes
     from predecode.progress_lines import figures_text
 
     yield f"{found.output}: {_state(found)}"

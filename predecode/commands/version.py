@@ -4,27 +4,37 @@ from typing import Annotated
 
 import typer
 
+from predecode.errors import UserError
+
 __all__ = ["version"]
 
 
-def _print(is_asked: bool) -> None:
-    if is_asked:
-        from predecode.probe import environment
-
-        for library, number in environment().items():
-            print(f"{library} {number}")
-        raise typer.Exit
-
-
 def version(
-    shown: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_print,
-            is_eager=True,
-            help="Print the versions of this and its libraries.",
-        ),
+    context: typer.Context,
+    is_asked: Annotated[
+        bool, typer.Option("--version", help="Print the versions of this and its libraries.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --version: JSON instead of lines.")
     ] = False,
 ) -> None:
-    """Decode robot-learning video once, offline, into WebDataset shards."""
+    """Decode robot-learning video once, offline, into WebDataset shards.
+
+    Examples:
+        predecode sample && predecode run --src b1k --out shards/
+        predecode verify shards/
+        predecode run --help
+    """
+    if is_asked:
+        from predecode.probe import environment
+        from train_shards.manifest import encode_json
+
+        versions = environment()
+        if as_json:
+            print(encode_json(versions).decode(), end="")
+        else:
+            for library, number in versions.items():
+                print(f"{library} {number}")
+        raise typer.Exit
+    if as_json or context.invoked_subcommand is None:
+        raise UserError("predecode --json: expected --version before it, or a command.")

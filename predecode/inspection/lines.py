@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
+from predecode.display import format_bytes
 from predecode.inspection.found import Column, EpisodeFound, Image, OutputFound, SampleFound
 from predecode.page.wording import num
-from predecode.progress import format_bytes
 from predecode.video.backends import STORING_BACKEND
 from train_shards.format import format_key
 from train_shards.manifest import Settings

@@ -7,6 +7,7 @@ frame by frame. What is in it stands in ``sample_layout``; this file is the orde
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from predecode.display import SILENT, Display
 from predecode.sources.sample_annotations import write_annotations
 from predecode.sources.sample_build import (
     SampleSummary,
@@ -49,6 +50,7 @@ def make_sample(
     episode_indices: Sequence[int] | None = None,
     modalities: Sequence[str] = MODALITIES,
     num_processes: int | None = None,
+    display: Display = SILENT,
 ) -> SampleSummary:
     """Makes the sample data set at ``root``; same arguments, same bytes.
 
@@ -64,6 +66,7 @@ def make_sample(
         modalities: which of ``rgb``, ``depth`` and ``seg_instance_id`` get video files; the
             metadata declare all three in any case, as the published ones do for rollouts.
         num_processes: encoders at work at once; None for one per core that this process may use.
+        display: is told of the videos that are encoded.
 
     Raises:
         UserError: ``root`` exists and is not an empty folder, an episode or a modality is not in
@@ -76,7 +79,7 @@ def make_sample(
     num_processes = count_processes(num_processes)
     with built_at(root) as built:
         side_px = FULL_SIZE_PX if full_size else SMALL_SIZE_PX
-        build_sample(built, specs, modalities, side_px, num_processes)
+        build_sample(built, specs, modalities, side_px, num_processes, display=display)
         num_bytes = total_bytes(built)
     return SampleSummary(root, len(specs), sum(spec.length for spec in specs), num_bytes)
 
@@ -88,6 +91,7 @@ def build_sample(
     side_px: dict[str, int],
     num_processes: int,
     annotate: Callable[[Path, EpisodeSpec], None] = write_annotations,
+    display: Display = SILENT,
 ) -> None:
     """Writes a data set of the 2025 layout: tables, metadata made of them, then videos.
 
@@ -98,6 +102,7 @@ def build_sample(
         side_px: camera -> height and width of its pictures.
         num_processes: encoders at work at once.
         annotate: writes an episode's annotation and what else says something about its frames.
+        display: is told of the videos that are encoded.
     """
     episodes = [make_rows(spec) for spec in specs]
     for rows in episodes:
@@ -107,7 +112,7 @@ def build_sample(
         annotate(root, rows.spec)
     jobs = _video_jobs(root, specs, modalities, side_px)
     write_metadata(root, episodes, side_px, num_videos=len(jobs))
-    encode_videos(jobs, num_processes)
+    encode_videos(jobs, num_processes, display)
 
 
 def _video_jobs(

@@ -7,6 +7,7 @@ say which they are, as those of ``predecode.sources.sample`` do.
 from collections.abc import Sequence
 from pathlib import Path
 
+from predecode.display import SILENT, Display
 from predecode.sources.sample_annotations import write_annotations
 from predecode.sources.sample_build import (
     SampleSummary,
@@ -38,6 +39,7 @@ def make_sample_2026(
     full_size: bool = False,
     modalities: Sequence[str] = tuple(MODALITIES_2026),
     num_processes: int | None = None,
+    display: Display = SILENT,
 ) -> SampleSummary:
     """Makes the sample at ``root``; same arguments, same bytes, as ``make_sample`` says.
 
@@ -47,6 +49,7 @@ def make_sample_2026(
             and 160.
         modalities: which of ``rgb`` and ``depth`` get video files; the metadata declare both.
         num_processes: encoders at work at once; None for one per core that this process may use.
+        display: is told of the videos that are encoded.
 
     Raises:
         UserError: ``root`` exists and is not an empty folder, a modality is none of the edition's,
@@ -57,7 +60,7 @@ def make_sample_2026(
     num_processes = count_processes(num_processes)
     with built_at(root) as built:
         side_px = FULL_SIZE_PX if full_size else SMALL_SIZE_PX
-        build_sample_2026(built, side_px, num_processes, modalities)
+        build_sample_2026(built, side_px, num_processes, modalities, display)
         num_bytes = total_bytes(built)
     num_frames = sum(spec.length for spec in EPISODES_2026)
     return SampleSummary(root, len(EPISODES_2026), num_frames, num_bytes)
@@ -68,6 +71,7 @@ def build_sample_2026(
     side_px: dict[str, int],
     num_processes: int,
     modalities: Sequence[str] = ("rgb",),
+    display: Display = SILENT,
 ) -> None:
     """Writes the whole data set into an empty folder; its parent is scratch space."""
     for file in shared_files(DATA_KEY):
@@ -76,11 +80,15 @@ def build_sample_2026(
     for spec in EPISODES_2026:
         write_annotations(built, spec)
     write_metadata_2026(built, side_px)
-    _make_videos(built, modalities, side_px, num_processes)
+    _make_videos(built, modalities, side_px, num_processes, display)
 
 
 def _make_videos(
-    built: Path, modalities: Sequence[str], side_px: dict[str, int], num_processes: int
+    built: Path,
+    modalities: Sequence[str],
+    side_px: dict[str, int],
+    num_processes: int,
+    display: Display,
 ) -> None:
     """Each episode encoded by itself, then joined into the files that it shares."""
     keys = {
@@ -100,7 +108,7 @@ def _make_videos(
         for key, (modality, camera) in keys.items()
         for spec in EPISODES_2026
     }
-    encode_videos(list(parts.values()), num_processes)
+    encode_videos(list(parts.values()), num_processes, display)
     for key in keys:
         for file in shared_files(key):
             path = built / VIDEO_PATH_2026.format(

@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from predecode.display import Display
 from predecode.sources.sample_video import VideoJob, encode_video
 from train_shards.errors import UserError
 
@@ -51,19 +52,29 @@ def total_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def encode_videos(jobs: Sequence[VideoJob], num_processes: int) -> None:
+def encode_videos(jobs: Sequence[VideoJob], num_processes: int, display: Display) -> None:
     """Encodes files, the long ones first, so that the processes end at about the same time."""
     jobs = sorted(jobs, key=lambda job: -job.spec.length * job.side_px**2)
     for job in jobs:
         job.path.parent.mkdir(parents=True, exist_ok=True)
+    display.phase("encoding", "videos", len(jobs))
     if num_processes == 1 or len(jobs) <= 1:
         for job in jobs:
             encode_video(job)
+            _tell(job, display)
         return
     # Spawned, not forked: libav and its threads do not survive a fork.
     with ProcessPoolExecutor(min(num_processes, len(jobs)), get_context("spawn")) as pool:
-        for _ in pool.map(encode_video, jobs):
-            pass
+        for job, _ in zip(jobs, pool.map(encode_video, jobs), strict=True):
+            _tell(job, display)
+
+
+def _tell(job: VideoJob, display: Display) -> None:
+    display.advance(1, 0)
+    display.detail(
+        f"{job.modality} of {job.camera}, episode {job.spec.episode_index:08d}: "
+        f"{job.spec.length} frames"
+    )
 
 
 def count_processes(num_processes: int | None) -> int:

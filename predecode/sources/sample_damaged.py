@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from predecode.display import SILENT, Display
 from predecode.sources.sample import build_sample
 from predecode.sources.sample_2026 import build_sample_2026
 from predecode.sources.sample_build import SampleSummary, built_at, count_processes, total_bytes
@@ -34,7 +35,12 @@ class DamagedSample(NamedTuple):
 
 
 def make_damaged_sample(
-    root: Path, *, edition: str = "2025", full_size: bool = False, num_processes: int | None = None
+    root: Path,
+    *,
+    edition: str = "2025",
+    full_size: bool = False,
+    num_processes: int | None = None,
+    display: Display = SILENT,
 ) -> DamagedSample:
     """Makes the damaged set of an edition at ``root``; same arguments, same bytes.
 
@@ -43,6 +49,7 @@ def make_damaged_sample(
         edition: ``2025`` or ``2026``.
         full_size: as for the sound samples.
         num_processes: encoders at work at once; None for one per core that this process may use.
+        display: is told of the videos that are encoded.
 
     Raises:
         UserError: no such edition, ``root`` exists and is not an empty folder, or
@@ -58,10 +65,12 @@ def make_damaged_sample(
     with built_at(root) as built:
         if edition == "2025":
             specs, cases = DAMAGED_EPISODES, damage_cases_2025(side_px)
-            build_sample(built, specs, ["rgb"], side_px, num_processes, annotate_first_task)
+            build_sample(
+                built, specs, ["rgb"], side_px, num_processes, annotate_first_task, display
+            )
         else:
             specs, cases = EPISODES_2026, damage_cases_2026()
-            build_sample_2026(built, side_px, num_processes)
+            build_sample_2026(built, side_px, num_processes, ("rgb",), display)
         for case in cases:
             case.damage(built)
         num_bytes = total_bytes(built)

@@ -15,6 +15,7 @@ The barcode of a picture tells the frame after the selection.
 
 from pathlib import Path
 
+from predecode.display import SILENT, Display
 from predecode.sources.sample import build_sample
 from predecode.sources.sample_annotations import write_touching_skills
 from predecode.sources.sample_build import SampleSummary, built_at, count_processes, total_bytes
@@ -34,7 +35,11 @@ EPISODES_RFT = (
 
 
 def make_sample_rft(
-    root: Path, *, full_size: bool = False, num_processes: int | None = None
+    root: Path,
+    *,
+    full_size: bool = False,
+    num_processes: int | None = None,
+    display: Display = SILENT,
 ) -> SampleSummary:
     """Makes the set at ``root``; same arguments, same bytes, as ``make_sample`` says.
 
@@ -42,6 +47,7 @@ def make_sample_rft(
         root: where the data set shall stand; must not exist, or be an empty folder.
         full_size: pictures of 720 (head) and 480 pixels (wrists) rather than of 240 and 160.
         num_processes: encoders at work at once; None for one per core that this process may use.
+        display: is told of the videos that are encoded.
 
     Raises:
         UserError: ``root`` exists and is not an empty folder, or ``num_processes`` is below 1.
@@ -49,7 +55,7 @@ def make_sample_rft(
     num_processes = count_processes(num_processes)
     side_px = FULL_SIZE_PX if full_size else SMALL_SIZE_PX
     with built_at(root) as built:
-        build_sample(built, EPISODES_RFT, ["rgb"], side_px, num_processes, _annotate)
+        build_sample(built, EPISODES_RFT, ["rgb"], side_px, num_processes, _annotate, display)
         first: dict[int, int] = {}
         for spec in EPISODES_RFT:
             source = first.setdefault(spec.task_index, spec.episode_index)

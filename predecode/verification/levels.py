@@ -13,11 +13,11 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from predecode.cluster import Cluster
+from predecode.display import Display
 from predecode.errors import DataError, InfraError
 from predecode.manifest import faults_of
 from predecode.output import finished_generations, load_plans, source_root
 from predecode.places import Place, at
-from predecode.progress import Display
 from predecode.sources.episode import Source
 from predecode.survey.episodes import source_level, survey_episodes, survey_jobs
 from predecode.verification.backends import backends_level, compare_backends
@@ -201,6 +201,7 @@ def _run_levels(
         for payload, verdict in cluster.run(task, payloads, lambda n: display.advance(n, 0)):
             verdicts[payload.name] = verdict
             report.findings += verdict.findings
+            display.detail(f"{payload.name}: {len(verdict.findings)} findings")
         return [verdicts[payload.name] for payload in payloads]
 
     display.phase("comparing tables", "tables", len(jobs.tables))

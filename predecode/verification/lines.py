@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from predecode.display import format_bytes
 from predecode.page.wording import num, percent
-from predecode.progress import format_bytes
 from predecode.verification.backend_matrix import matrix_lines
 from predecode.verification.report import (
     CameraFigures,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from predecode.display import Display
 from predecode.dropped import load_dropped
 from predecode.errors import DataError
 from predecode.for_run import first_part, universe_of
@@ -14,7 +15,6 @@ from predecode.manifest import Finished, build_manifest, faults_of, write_split_
 from predecode.pipeline import frames_of
 from predecode.places import Place, at
 from predecode.planning import Piece, Plan, plan_digest
-from predecode.progress import Display
 from predecode.verification.report import Finding
 from train_shards.index import Index
 from train_shards.manifest import DroppedEpisode, IndexEntry, Manifest

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
+import predecode
 from predecode import header_sample
 from predecode.child import Limits
 from predecode.cluster import InProcess
-from predecode.commands.plan import plan
-from predecode.commands.run import run
 from predecode.config import make_settings
 from predecode.errors import UserError
 from predecode.for_run import AskedRun
@@ -211,8 +210,9 @@ def test_native_code_that_dies_over_the_sample_costs_its_part_alone(
 
 
 def test_it_takes_the_options_of_a_run() -> None:
-    of_run, of_plan = inspect.signature(run).parameters, inspect.signature(plan).parameters
+    of_run = inspect.signature(predecode.run).parameters
+    of_plan = inspect.signature(predecode.plan).parameters
     assert len(of_run) > 20
-    assert {*of_plan} - {*of_run} == {"budget", "cores", "frames", "as_json"}
+    assert {*of_plan} - {*of_run} == {"budget", "cores", "frames", "save"}
     for name in {*of_run} - {"out"}:
         assert of_plan[name] == of_run[name]

@@ -17,14 +17,16 @@ import pytest
 from predecode.cli import main
 from predecode.cluster import Cluster, InProcess
 from predecode.config import make_settings
+from predecode.display import Ended
 from predecode.dropping import DropOutcome, drop_episodes
+from predecode.errors import EpisodeFault
 from predecode.for_run import AskedRun
 from predecode.job import Outcome, retry_job, run_job
 from predecode.manifest import CARD_FIGURES, Finished
 from predecode.output import finished_generations, load_plans
 from predecode.places import Place
-from predecode.progress import Ended
 from predecode.progress_lines import PROGRESS_PATH
+from predecode.run_log import LOG_PATH
 from predecode.selection import select_episodes
 from predecode.sources.registry import open_source
 from predecode.tasks import Work, run_task
@@ -63,6 +65,11 @@ class Silent:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def detail(self, text: str) -> None: ...
+
+    def quarantined(self, fault: EpisodeFault) -> None:
+        self.notes.append(f"quarantined: {fault}")
 
     def phase(self, what: str, unit: str, total: int, *, parts_per_step: int = 1) -> None:
         self.notes.append(f"{what}: {total} {unit} of {parts_per_step}")
@@ -218,7 +225,8 @@ def fingerprint(out: Path) -> dict[str, str]:
 def digests(files: Mapping[str, bytes]) -> dict[str, str]:
     """SHA-256 of files, without what they tell of how they were made: how fast, in which calls."""
     made = dict(files)
-    made.pop(PROGRESS_PATH, None)
+    for path in (PROGRESS_PATH, LOG_PATH):
+        made.pop(path, None)
     if "README.md" in made:
         made["README.md"] = made["README.md"].partition(CARD_FIGURES.encode())[0]
     return {name: hashlib.sha256(data).hexdigest() for name, data in made.items()}

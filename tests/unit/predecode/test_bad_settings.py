@@ -44,6 +44,20 @@ ROWS: dict[str, str] = {
         r"--out .*/out: made with other settings: .*--stride: the output has 30, asked for 1; .*"
         r"\. Use the same settings, another --out, or --overwrite to start anew\.$"
     ),
+    f"{RUN} --config gone.toml": r"--config gone\.toml: No such file or directory\. Expected a",
+    f"{RUN} --config empty": r"--config empty: Is a directory\. Expected a TOML file, as plan",
+    f"{RUN} --config toml/cut.toml": r"toml/cut\.toml: Invalid value \(at end of document\)\.",
+    f"{RUN} --config toml/key.toml": (
+        r"--config toml/key\.toml: 'strid' is no option of 'predecode run'\. .* 'stride'\?$"
+    ),
+    f"{RUN} --config toml/type.toml": (
+        r"--config toml/type\.toml: stride '2': expected int, got str\.$"
+    ),
+    f"{RUN} --config toml/least.toml": (
+        r"--config toml/least\.toml: num-cpus 0: expected 1 or more\.$"
+    ),
+    f"{RUN} --config toml/overwrite.toml": r"overwrite is said on the command line alone\.$",
+    f"{RUN} --config toml/value.toml": r"--tasks 7: no episode has task 7; this",
     # --- plan: the same words, and its own ---
     "plan --out new": r"predecode plan: Missing option '--src'\. See 'predecode plan --help'\.$",
     "plan --src b1k --root b1k --out file": r"--out file: file is a file, expected a folder\. Name",
@@ -52,6 +66,8 @@ ROWS: dict[str, str] = {
     "plan --src b1k --root b1k --budget 0GB": r"--budget 0GB: expected bytes with a unit, such as",
     "plan --src b1k --root b1k --frames 0": r"predecode plan: Invalid value for '--frames'",
     "plan --src b1k --root b1k --cores 0": r"predecode plan: Invalid value for '--cores'",
+    "plan --src b1k --root b1k --save empty": r"--save empty: a folder, expected a file\. Name one",
+    "plan --src b1k --root b1k --save file/x": r"--save file: file is a file, expected a folder\.",
     # --- run: a wrong value of each option ---
     f"{RUN} --tasks 7": r"--tasks 7: no episode has task 7; this source has 0, 49\.$",
     f"{RUN} --tasks make_piza": r"--tasks make_piza: no such task\. Did you mean 'make_pizza'\?$",
@@ -118,7 +134,9 @@ ROWS: dict[str, str] = {
     "retry broken --root b1k --episodes 10,490010": (
         r"/broken: --episodes 00000010: not quarantined\. Choose from 00490010\.$"
     ),
-    "retry broken --root b1k --backend opencv": r"--backend opencv: expected pyav or torchcodec",
+    "retry broken --root b1k --backend opencv": (
+        r"--backend opencv: expected one of pyav, torchcodec\.$"
+    ),
     "retry broken --num-cpus x": r"predecode retry: .*'--num-cpus': .* integer, got 'x'\. See",
     # --- verify ---
     "verify": r"verify: expected an output of 'predecode run', or --source and no output\.$",
@@ -153,6 +171,7 @@ ROWS: dict[str, str] = {
     "drop out --episodes 7": r"--episodes 00000007: not in .*/out; .*, it has 1: 00490040\.$",
     "drop out --episodes x": r"--episodes x: expected ids, such as 00490010,00490020\.$",
     "drop out --episodes 490040": r"/out: no episode with samples would be left\. Delete the",
+    "drop out --out broken --rewrite": r"--out broken: out is given already\. Leave one out\.$",
     "drop gone --episodes 7": r"gone: no \.predecode/manifest\.json: not an output of predecode",
     # --- inspect ---
     "inspect": r"predecode inspect: Missing argument 'out'\. See 'predecode inspect --help'\.$",
@@ -164,14 +183,24 @@ ROWS: dict[str, str] = {
     "inspect out --picture new.png": r"--picture new\.png: of which sample\? Name it with --key\.$",
     "inspect out --key x --picture file/new.png": r"--picture file: file is a file, expected a",
     "inspect out --html empty": r"--html empty: a folder, expected a file\. Name one in it\.$",
+    # --- the whole command ---
+    "--json": r"predecode --json: expected --version before it, or a command\.$",
+    "--json run": r"predecode --json: expected --version before it, or a command\.$",
     # --- sample, and no command at all ---
-    "sample --edition 2027": r"--edition 2027: expected one of 2025, 2026, rft\.$",
+    "sample --edition 2027": r"--edition 2027: expected one of 2025, 2026, rft\. Did you mean '202",
     "sample --edition rft --damaged": r"--damaged with --edition rft: expected 2025 or 2026\.$",
     "sample --out strange": r"strange: the folder is not empty \(1 entries, first 'x'\)\. Name",
     "sample --out file": r"--out file: file is a file, expected a folder\. Name another\.$",
     "sample --out file/x": r"--out file/x: file is a file, expected a folder\. Name another\.$",
     "runn": r"predecode: No such command 'runn'\. Did you mean 'run'\? See 'predecode --help'\.$",
 }  # fmt: skip
+
+
+FILES = {
+    "cut": "stride = ", "key": "strid = 2", "type": 'stride = "2"', "least": "num-cpus = 0",
+    "overwrite": "overwrite = true", "value": 'tasks = "7"',
+}  # fmt: skip
+"""Settings files."""
 
 
 def _quarantine(out: Path) -> None:
@@ -197,6 +226,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "videos/a.mp4").write_bytes(b"no video")
     (place / "strange/x").write_text("important")
     (place / "file").write_text("important")
+    (place / "toml").mkdir()
+    for name, text in FILES.items():
+        (place / f"toml/{name}.toml").write_text(text)
     for name in ("out", "broken"):
         shutil.copytree(GOLDEN, place / name)
     _quarantine(place / "broken")
@@ -264,5 +296,5 @@ def test_each_option_of_the_commands_has_a_row(place: Path) -> None:
     assert place.is_dir()
     assert len(options) > 25
     assert options - given == {
-        "--address", "--full-size", "--json", "--overwrite", "--task-info", "--wandb",
+        "--address", "--full-size", "--overwrite", "--quiet", "--task-info", "--verbose", "--wandb",
     }  # fmt: skip

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import predecode.progress
-from predecode.progress import JobProgress, format_bytes
+from predecode.display import format_bytes
+from predecode.progress import JobProgress
 
 
 class Clock:

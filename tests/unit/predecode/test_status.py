@@ -80,7 +80,7 @@ def test_a_published_output_is_told_by_its_manifest(tmp_path: Path) -> None:
     ("change", "state", "text"),
     [
         ({}, "running", "running: process"),
-        ({"process_start": "1"}, "killed", "is gone. To go on: predecode"),
+        ({"process_start": "1"}, "killed", "is gone. To go on: "),
         ({"host": "else\x1bwhere"}, "elsewhere", "host else?where, "),
         (None, "elsewhere", "process 0 of host ?"),
     ],

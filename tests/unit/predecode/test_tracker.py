@@ -10,7 +10,7 @@ import pytest
 
 import predecode.tracking
 from predecode.cluster import RayMetrics
-from predecode.progress import Ended
+from predecode.display import Ended
 from predecode.progress_lines import PROGRESS_PATH
 from predecode.stages import STAGES, Spent, measured, stage, timed
 from predecode.tracking import Tracker
