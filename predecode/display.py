@@ -5,8 +5,10 @@ from typing import NamedTuple, Protocol
 from predecode.errors import EpisodeFault
 from predecode.stages import Spent
 
-__all__ = ["SILENT", "Display", "Ended", "Silent", "ended_text", "format_bytes"]
+__all__ = ["CHECKING", "SILENT", "Display", "Ended", "Silent", "ended_text", "format_bytes"]
 
+CHECKING = "checking the source"
+"""The phase before anything is written: what is found there may refuse the call."""
 _STEP_FACTOR = 1000
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from predecode.cluster import Cluster
-from predecode.display import Display, Ended, ended_text
+from predecode.display import CHECKING, Display, Ended, ended_text
 from predecode.dropped import Dropped, load_dropped
 from predecode.errors import EpisodeFault, UserError
 from predecode.for_run import AskedRun, extended
@@ -280,7 +280,7 @@ def check_episodes(
 ) -> tuple[list[CheckedEpisode], list[tuple[Episode, EpisodeFault]]]:
     """Returns the episodes that pass the source check, and those that do not, with the reason."""
     episodes = [with_images(episode, settings.cameras) for episode in episodes]
-    display.phase("checking the source", "episodes", len(episodes))
+    display.phase(CHECKING, "episodes", len(episodes))
     batches = [
         CheckJob(
             root=str(source.root.resolve()),

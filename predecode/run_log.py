@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 import xxhash
 
-from predecode.display import Display, Ended
+from predecode.display import CHECKING, Display, Ended
 from predecode.errors import EpisodeFault, disk_errors_of, exit_status_of
 from predecode.lock import command_line
 from predecode.probe import environment
@@ -83,9 +83,10 @@ class RunLog:
         self._line(f"quarantined: episode {fault.episode_index:08d}, see quarantine.jsonl")
 
     def phase(self, what: str, unit: str, total: int, *, parts_per_step: int = 1) -> None:
-        """Starts a phase; the first one begins the log."""
+        """Starts a phase; the first one that writes begins the log."""
         self._shown.phase(what, unit, total, parts_per_step=parts_per_step)
-        self._begin()
+        if what != CHECKING:
+            self._begin()
         self._line(f"{what}: {total:,} {unit}")
 
     def advance(self, parts: int, num_bytes: int) -> None:

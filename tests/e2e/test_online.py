@@ -208,7 +208,10 @@ def test_a_batch_decodes_each_gop_once(b1k_root: Path, monkeypatch: pytest.Monke
     with count_pictures(monkeypatch) as decoded:
         items = online.__getitems__([STARTS["40"] + frame for frame in frames])
     assert [int(item["frame_index"]) for item in items] == frames
-    assert decoded == [*range(32), *range(500, 701)]
+    # What lies between and is referred to by nothing is left out: half of it, in this structure.
+    assert decoded == sorted(set(decoded))
+    assert set(frames) <= set(decoded) <= {*range(32), *range(500, 701)}
+    assert len(decoded) < 0.7 * (32 + 201)
     online.close()
 
 
@@ -221,7 +224,12 @@ def test_a_random_picture_costs_its_gop_up_to_it(
         online[STARTS["490010"] + 2]
         online[STARTS["40"] + 507]  # goes on in the decoder left open
         online[STARTS["40"] + 507]  # is there still
-    assert decoded == [*range(500, 506), *range(3), 506, 507]
+    # Of the pictures before, those that are referred to; behind the wanted one, each.
+    first, second = decoded.index(505) + 1, decoded.index(2) + 1
+    assert decoded[0] == 500
+    assert decoded[:first] == sorted(set(decoded[:first]))
+    assert decoded[first:second] in ([0, 2], [0, 1, 2])
+    assert decoded[second:] == [506, 507]
     online.close()
 
 

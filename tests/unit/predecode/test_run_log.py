@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from predecode.display import Ended
+from predecode.display import CHECKING, Ended
 from predecode.errors import EpisodeFault, InfraError, UserError
 from predecode.run_log import LOG_PATH, RunLog
 from predecode.stages import Spent
@@ -61,6 +61,7 @@ def test_a_call_from_begin_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def end_with(error: BaseException, out: Path, *, is_begun: bool) -> None:
     with RunLog(Silent(), out, SETTINGS) as log:
         log.note("one")
+        log.phase(CHECKING, "episodes", 1)
         if is_begun:
             log.phase("decoding", "frames", 1)
         raise error
