@@ -110,7 +110,7 @@ def measure(work: Path, episode: int, num_rounds: int, *, with_lerobot: bool) ->
     make_sample(work / "b1k", full_size=True, episode_indices=(episode,), modalities=("rgb",))
     videos = sorted((work / "b1k").rglob("*.mp4"))
     out = work / "shards"
-    run_here(work / "b1k", out)
+    run_here(work / "b1k", out, shard_size=8192)
     (job,) = (
         job for plan in load_plans(out) for job in jobs_of(out, plan) if isinstance(job, ShardJob)
     )

@@ -110,8 +110,10 @@ def one_job(folder: Path, duration_s: float, cluster: RayCluster) -> Soaked:
     video = folder / "first/0.mp4"
     make_sample(folder / "b1k", episode_indices=(_LONG,), modalities=("rgb",))
     shutil.copy(min((folder / "b1k").rglob("*.mp4")), video)
+    trial = _copies(folder / "first", video, _TRIAL)
+    _run(cluster, folder / "out_first", trial)  # Ray's workers have started
     started = time.monotonic()
-    _run(cluster, folder / "out_first", _copies(folder / "first", video, _TRIAL))
+    _run(cluster, folder / "out_second", trial)
     num_videos = int(_TRIAL * duration_s / (time.monotonic() - started))
     source = _copies(folder / "videos", video, num_videos)
     with _Watch() as watch:
