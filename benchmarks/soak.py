@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +141,20 @@ def _run(cluster: RayCluster, out: Path, source: Source) -> None:
 def growth(rows: Sequence[dict[str, float]], name: str) -> dict[str, Any]:
     """Growth of a series over its length by a straight line, its error, and whether it counts.
 
-    It counts where it is more than ``_ERRORS`` standard errors, and more than ``_LEAST``.
+    It counts where it is more than ``_ERRORS`` standard errors, and more than ``_LEAST``. The line
+    has the median slope of all pairs (Theil and Sen), so that a single step, as when a pool grows,
+    is none; steps that come again and again are.
     """
     rows = rows[int(len(rows) * _WARM_UP) :]
     times, values = [row["time_s"] for row in rows], [row[name] for row in rows]
     if len(rows) < 3:
         raise SystemExit(f"{len(rows)} looks after the warm-up: too few. Give more --minutes.")
-    slope, intercept = statistics.linear_regression(times, values)
+    slope = statistics.median(
+        (v - u) / (t - s)
+        for (s, u), (t, v) in combinations(zip(times, values, strict=True), 2)
+        if t > s
+    )
+    intercept = statistics.median(v - slope * t for t, v in zip(times, values, strict=True))
     left = sum((v - intercept - slope * t) ** 2 for t, v in zip(times, values, strict=True))
     mean = statistics.fmean(times)
     spread = sum((t - mean) ** 2 for t in times)

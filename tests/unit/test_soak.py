@@ -27,6 +27,8 @@ def noisy(num: int, slope: float, noise: float) -> list[float]:
         ([100.0 + 10 * n for n in range(20)] + [300.0] * 70, False),  # full after a warm-up
         ([300.0 - n for n in range(90)], False),
         ([200.0 + n for n in range(90)], True),
+        ([200.0] * 70 + [220.0] * 20, False),  # one step
+        ([200.0 + 5 * (n // 15) for n in range(90)], True),  # a step each 150 s
     ],
 )
 def test_a_leak_counts_and_noise_does_not(values: list[float], expected: bool) -> None:
