@@ -22,9 +22,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
-import resource
-import shlex
 import statistics
 import subprocess
 import sys
@@ -40,12 +37,12 @@ import simplejpeg
 import xxhash
 from av.video.reformatter import VideoReformatter
 
+from benchmarks.about import about
 from predecode.images.resize import resize_with_pad
 from predecode.images.resize_native import resize_natively
 from predecode.output import jobs_of, load_plans
 from predecode.pipeline import ShardJob, run_shard_task
 from predecode.sources.sample import make_sample
-from predecode.video.probe import library_versions
 from tests.support.environments import outside_variables
 from tests.support.jobs import run_here
 from tests.support.lerobot_environment import IMPORT_LEROBOT, LEROBOT
@@ -87,9 +84,7 @@ def main() -> None:
             Path(folder), words.episode, words.rounds, with_lerobot=not words.no_lerobot
         )
     result = {
-        "command": shlex.join(["python", "-m", "benchmarks.convert", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **library_versions()},
+        **about("convert"),
         **found,
     }
     print(json.dumps(result, indent=1))
@@ -161,13 +156,9 @@ def measure(work: Path, episode: int, num_rounds: int, *, with_lerobot: bool) ->
 
 def _cpu_s(way: Way) -> float:
     """Processor time of this process and its children."""
-    before = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    before_s = sum(os.times()[:4])
     way()
-    after = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(
-        a.ru_utime + a.ru_stime - b.ru_utime - b.ru_stime
-        for a, b in zip(after, before, strict=True)
-    )
+    return sum(os.times()[:4]) - before_s
 
 
 def _bare(videos: list[Path], stage: int) -> None:
@@ -195,7 +186,12 @@ def _bare(videos: list[Path], stage: int) -> None:
 
 def _obvious(videos: list[Path]) -> None:
     for frame in _frames(videos):
-        _jpeg(resize_with_pad(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False), _SIZE))
+        _jpeg(_by_pillow(frame))
+
+
+def _by_pillow(frame: av.VideoFrame) -> Any:
+    """The trainer's picture, ``(h, w, 3)`` uint8, by the simplest calls."""
+    return resize_with_pad(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False), _SIZE)
 
 
 def _frames(videos: list[Path]) -> Iterator[av.VideoFrame]:
@@ -256,9 +252,7 @@ def _check_pixels(out: Path, job: ShardJob, videos: list[Path]) -> int:
     for place, camera in enumerate(settings.camera_names):
         (path,) = (path for path in videos if path.parent.name.endswith(f".{camera}"))
         for frame_index, frame in enumerate(_frames([path])):
-            image = resize_with_pad(
-                frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False), _SIZE
-            )
+            image = _by_pillow(frame)
             if xxhash.xxh3_64_intdigest(image.data) != stored[frame_index][place]:
                 raise SystemExit(f"{path.name}, frame {frame_index}: other pixels than Pillow's")
             num_equal += 1

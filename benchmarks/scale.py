@@ -11,21 +11,17 @@ machine that has other work.
 
 import argparse
 import json
-import os
-import platform
 import resource
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.about import about
 from predecode.manifest import build_manifest
 from predecode.output import finished_generations, jobs_of, load_plans, receipt_of
 from predecode.planning import Plan
-from predecode.video.probe import library_versions
 from tests.support.synthetic_plan import synthetic_episodes, synthetic_plan, write_as_if_done
 from train_shards.manifest import encode_json
 
@@ -40,12 +36,9 @@ def main() -> None:
     parser.add_argument("--num-episodes", type=int, default=10_000)
     parser.add_argument("--pieces-per-episode", type=int, default=50)
     words = parser.parse_args()
-    about = {
-        "command": shlex.join(["python", "-m", "benchmarks.scale", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **library_versions()},
-    }
-    print(json.dumps(about | measure(words.num_episodes, words.pieces_per_episode), indent=1))
+    print(
+        json.dumps(about("scale") | measure(words.num_episodes, words.pieces_per_episode), indent=1)
+    )
 
 
 def measure(num_episodes: int, pieces_per_episode: int) -> dict[str, Any]:

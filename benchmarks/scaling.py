@@ -12,9 +12,6 @@ two cores take for them. Prints one JSON object.
 
 import argparse
 import json
-import os
-import platform
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -27,13 +24,13 @@ from typing import Any
 import msgspec
 
 from benchmarks import scale
+from benchmarks.about import about
 from benchmarks.plan import make_large
 from predecode.child import Limits
 from predecode.cluster import RayCluster
 from predecode.isolation import run_isolated
 from predecode.output import jobs_of, load_plans
 from predecode.pipeline import ShardJob, run_shard_task
-from predecode.video.probe import library_versions
 from tests.support.jobs import run_here
 
 _NUM_EPISODES = 2
@@ -55,12 +52,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), words.frames_per_shard)
-    about = {
-        "command": shlex.join(["python", "-m", "benchmarks.scaling", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **library_versions()},
-    }
-    print(json.dumps(about | found, indent=1))
+    print(json.dumps(about("scaling") | found, indent=1))
 
 
 def measure(work: Path, frames_per_shard: int) -> dict[str, Any]:

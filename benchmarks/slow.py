@@ -19,9 +19,6 @@ Prints a table on standard error and one JSON object.
 
 import argparse
 import json
-import os
-import platform
-import shlex
 import sys
 import tempfile
 import time
@@ -35,9 +32,9 @@ import fsspec
 import numpy as np
 from torch.utils.data import DataLoader
 
+from benchmarks.about import about
 from benchmarks.plan import make_large
 from benchmarks.slow_storage import DISK, OBJECTS, PROTOCOL, Line, set_line
-from predecode.video.probe import library_versions
 from tests.support.jobs import run_here
 from train_shards.dataset import ShardDataset
 from train_shards.manifest import load_manifest
@@ -67,9 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = measure((words.work or Path(folder)).absolute())
     result = {
-        "command": shlex.join(["python", "-m", "benchmarks.slow", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **library_versions()},
+        **about("slow"),
         "lines": {name: line._asdict() for name, line in _LINES.items()},
         "rows": rows,
     }

@@ -11,8 +11,6 @@ noted. Prints one JSON object with each series; ends with 1 when one of them gro
 import argparse
 import json
 import os
-import platform
-import shlex
 import shutil
 import statistics
 import sys
@@ -26,6 +24,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.about import about
 from predecode.child import Limits
 from predecode.cluster import RayCluster
 from predecode.config import make_settings
@@ -35,7 +34,6 @@ from predecode.job import run_job
 from predecode.sources.episode import Source
 from predecode.sources.registry import open_source
 from predecode.sources.sample import make_sample
-from predecode.video.probe import library_versions
 
 __all__ = ["growth", "main"]
 
@@ -79,9 +77,7 @@ def main() -> None:
         counts, rows = soak(Path(folder), words.minutes * 60, cluster)
     growths = {name: growth(rows, name) for name in rows[0] if name != "time_s"}
     result = {
-        "command": shlex.join(["python", "-m", "benchmarks.soak", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **library_versions()},
+        **about("soak"),
         **counts,
         "growth": growths,
         "grows": [name for name, found in growths.items() if found["grows"]],

@@ -11,10 +11,7 @@ table on standard error and one JSON object.
 
 import argparse
 import json
-import os
-import platform
 import random
-import shlex
 import statistics
 import sys
 import tempfile
@@ -23,8 +20,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from benchmarks.about import about
 from predecode.sources.sample import make_sample
-from predecode.video.probe import library_versions
 from predecode.video.pyav import PyavDecoder
 
 __all__ = ["measure"]
@@ -45,9 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), words.episode, words.rounds)
     result = {
-        "command": shlex.join(["python", "-m", "benchmarks.sparse", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **library_versions()},
+        **about("sparse"),
         "rows": rows,
     }
     print(json.dumps(result, indent=1))

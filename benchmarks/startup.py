@@ -13,9 +13,6 @@ object; takes 10 GB of disk.
 
 import argparse
 import json
-import os
-import platform
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -28,8 +25,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.about import about
 from benchmarks.plan import make_large
-from predecode.video.probe import library_versions
 from tests.support.jobs import run_here
 from train_shards.format import MANIFEST_PATH
 from train_shards.index import EPISODE_DTYPE, LIVE, write_index
@@ -89,9 +86,7 @@ def main() -> None:
         work = (words.work or Path(folder)).absolute()
         rows = measure(work, words.num_episodes, words.num_online)
     result = {
-        "command": shlex.join(["python", "-m", "benchmarks.startup", *sys.argv[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **library_versions()},
+        **about("startup"),
         "rows": rows,
     }
     print(json.dumps(result, indent=1))

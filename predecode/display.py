@@ -5,7 +5,16 @@ from typing import NamedTuple, Protocol
 from predecode.errors import EpisodeFault
 from predecode.stages import Spent
 
-__all__ = ["CHECKING", "SILENT", "Display", "Ended", "Silent", "ended_text", "format_bytes"]
+__all__ = [
+    "CHECKING",
+    "SILENT",
+    "Display",
+    "Ended",
+    "Silent",
+    "ended_text",
+    "format_bytes",
+    "one_line",
+]
 
 CHECKING = "checking the source"
 """The phase before anything is written: what is found there may refuse the call."""
@@ -23,6 +32,17 @@ def format_bytes(num_bytes: float) -> str:
             return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
         num_bytes /= _STEP_FACTOR
     return f"{num_bytes:.1f} TB"
+
+
+def one_line(text: str) -> str:
+    r"""Returns a text with ``?`` for what would begin a line or speak to a terminal.
+
+    Data sets name things as they like.
+
+    >>> one_line("a\nb\x1b")
+    'a?b?'
+    """
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class Ended(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 import xxhash
 
-from predecode.display import CHECKING, Display, Ended
+from predecode.display import CHECKING, Display, Ended, one_line
 from predecode.errors import EpisodeFault, disk_errors_of, exit_status_of
 from predecode.lock import command_line
 from predecode.probe import environment
@@ -120,9 +120,7 @@ class RunLog:
 
     def _line(self, text: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        # Data sets name things as they like: no such name may begin a line or speak to a terminal.
-        shown = "".join(c if c.isprintable() else "?" for c in text)
-        line = f"{now} {self._who} {shown}\n"
+        line = f"{now} {self._who} {one_line(text)}\n"
         if self._waiting is None:
             self._append(line)
         else:

@@ -27,14 +27,18 @@ def status(standing: Standing, reported: Reported) -> None:
         predecode status shards/
         predecode status s3://bucket/shards --json
     """
+    from predecode.display import one_line
     from predecode.remote_place import readable
     from predecode.status import status_of
 
     with readable(str(standing.out)) as place:
         found = status_of(place)
     # A lock may be a stranger's: nothing in it may speak to the terminal.
-    lines = ("".join(c if c.isprintable() else "?" for c in line) for line in _lines(found))
-    reported.show(found, lines, EXIT_DONE if found.state == "complete" else EXIT_INCOMPLETE)
+    reported.show(
+        found,
+        map(one_line, _lines(found)),
+        EXIT_DONE if found.state == "complete" else EXIT_INCOMPLETE,
+    )
 
 
 def _lines(found: "Status") -> Iterator[str]:
