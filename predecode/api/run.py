@@ -3,13 +3,12 @@
 from predecode.api.asked import asked_for
 from predecode.api.option import as_call
 from predecode.api.run_options import RunOptions
-from predecode.api.run_result import RunResult, run_result
-from predecode.api.work import checked_output, optional_path
+from predecode.api.run_result import RunResult
+from predecode.api.storing import stored
+from predecode.api.work import checked_output
 from predecode.display import Display
-from predecode.job import run_job
-from predecode.remote_place import place_of
-from predecode.run_log import RunLog
-from predecode.tracking import Tracker
+from predecode.job import Outcome, run_job
+from predecode.places import Place
 
 __all__ = ["run", "run_with"]
 
@@ -24,14 +23,11 @@ def run_with(options: RunOptions, display: Display) -> RunResult:
     """
     out = checked_output(options.out, options.staging)
     asked = asked_for(options, display.note)
-    with (
-        place_of(out, optional_path(options.staging)) as place,
-        Tracker(display, place.folder, out, is_in_wandb=options.wandb) as tracker,
-        RunLog(tracker, place.folder, asked.settings) as told,
-    ):
+
+    def job(place: Place, told: Display) -> Outcome:
         for why in dict.fromkeys(asked.source.left_out.values()):
             told.note(f"left out: {why}")
-        outcome = run_job(
+        return run_job(
             place,
             asked.source,
             asked.settings,
@@ -42,11 +38,8 @@ def run_with(options: RunOptions, display: Display) -> RunResult:
             work=asked.work,
             for_run=asked.run,
         )
-        made = run_result(
-            out, place.folder, asked.source, outcome, options.max_failures, tracker.last
-        )
-        told.result(made, made.exit_status)
-    return made
+
+    return stored(options, out, asked.source, asked.settings, display, job)
 
 
 run = as_call(RunOptions, run_with)

@@ -15,7 +15,7 @@ PREDECODE = [
     "commands.doctor", "commands.version", "commands.summary", "commands.options",
     "commands.words", "commands.help",
     "api.run", "api.plan", "api.retry", "api.drop", "api.verify", "api.sample", "api.asked",
-    "api.run_result", "api.work", "api.settings_file",
+    "api.storing", "api.run_result", "api.work", "api.settings_file",
     "api.run_options", "api.retry_options", "api.drop_options", "api.verify_options",
     "api.sample_options", "api.option",
     "verification.levels", "verification.lines", "verification.jobs", "verification.on_node",
