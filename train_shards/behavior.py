@@ -296,7 +296,7 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if picture.dtype == np.bool_:  # which pictures of a window are padding
             return torch.from_numpy(picture)
         # (…, h, w, 3) -> (…, 3, h, w), not copied: the trainer turns it back the same way.
-        image = torch.from_numpy(picture).movedim(-1, -3)
+        image = torch.from_numpy(picture.swapaxes(-1, -3).swapaxes(-1, -2))
         return image if self.image_transforms is None else self.image_transforms(image)
 
     def _open_stream(self) -> FrameStream:
@@ -313,6 +313,6 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
 def _tensor(value: Any) -> Any:
     """A tensor of an array, which is fresh, or of a number; anything else as it is."""
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value)
-    return torch.tensor(value) if isinstance(value, (np.generic, int, float)) else value
+    if isinstance(value, np.ndarray | np.generic):
+        return torch.from_numpy(np.asarray(value))  # torch.tensor takes five times as long
+    return torch.tensor(value) if isinstance(value, int | float) else value

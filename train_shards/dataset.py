@@ -2,8 +2,10 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +25,8 @@ from train_shards.selection import Selection, Span
 __all__ = ["IMAGE_KEY", "ShardDataset"]
 
 _LOG = logging.getLogger(__name__)
+_SAMPLES_A_PART = 4
+"""What a thread is handed at once: one by one, handing over would take as long as decoding."""
 
 
 class ShardDataset(ItemDataset):
@@ -139,6 +143,7 @@ class ShardDataset(ItemDataset):
             "whole_shards": whole_shards,
         }  # fmt: skip
         self._fields = tuple(map(settings.field_of, self.cameras))
+        self._picture_size = settings.picture_size
         self._reader: ShardReader | None = None
         self._known: list[str] = []
         self._pool: ThreadPoolExecutor | None = None
@@ -191,9 +196,13 @@ class ShardDataset(ItemDataset):
         """One batch: reads that lie close to each other are joined, pictures decoded in threads."""
         reader = self.open_reader()
         places = [reader.locate(position) for position in positions]
-        items = [self._rows(reader, place) for place in places]
-        images = self._images(reader, places)
-        return [item | own for item, own in zip(items, images, strict=True)]
+        stacks, decoding = self._decode_all(reader, places)
+        items = [self._rows(reader, place) for place in places]  # while threads decode
+        for future in decoding:
+            future.result()
+        for item, place, stack in zip(items, places, stacks, strict=True):
+            item.update(self._finished(place, stack))
+        return items
 
     def _rows(self, reader: ShardReader, place: Place) -> dict[str, Any]:
         """Everything of an item but its images."""
@@ -223,56 +232,58 @@ class ShardDataset(ItemDataset):
                     f"neighbours: no window of {key!r}, got frames {self.windows[key][:10]}."
                 )
 
-    def _images(self, reader: ShardReader, places: list[Place]) -> list[dict[str, Any]]:
-        """The images of a batch, by key of the item."""
-        wanted = [
-            (number, camera, reader.neighbour(place, frame))
-            for number, place in enumerate(places)
-            for camera in self.cameras
-            for frame in self._image_frames(place, camera)
-        ]
-        sources = list({(place.generation, place.row): place for _, _, place in wanted}.values())
-        contents = reader.read(sources, self._fields)
-        data = {
-            (place.generation, place.row, camera): content
-            for place, members in zip(sources, contents, strict=True)
-            for camera, content in zip(self.cameras, members, strict=True)
-        }
-        jobs = []
-        for _, camera, place in wanted:
-            key = (place.generation, place.row, camera)
-            jobs.append((reader, place, camera, data[key]))
-            data[key] = data[key].toreadonly()  # a second picture of it is a copy
-        pictures = self._decode_all(jobs)
+    def _decode_all(
+        self, reader: ShardReader, places: list[Place]
+    ) -> tuple[list[dict[str, list[Any]]], Collection[Future[None]]]:
+        """Returns the pictures of each item by camera, and what still puts some of them there."""
         stacks: list[dict[str, list[Any]]] = [{} for _ in places]
-        for (number, camera, _), picture in zip(wanted, pictures, strict=True):
-            stacks[number].setdefault(camera, []).append(picture)
-        return [self._finished(place, s) for place, s in zip(places, stacks, strict=True)]
+        sources: dict[tuple[int, int], tuple[Place, list[_Shown]]] = {}
+        for place, stack in zip(places, stacks, strict=True):
+            for camera in self.cameras:
+                frames = self._image_frames(place, camera)
+                stack[camera] = pictures = [None] * len(frames)
+                for number, frame in enumerate(frames):
+                    source = reader.neighbour(place, frame)
+                    found = sources.setdefault((source.generation, source.row), (source, []))
+                    found[1].append((camera, pictures, number))
+        jobs = self._jobs(reader, list(sources.values()))
+        # A raw picture is not decoded: threads would only hand it to and fro.
+        if self._num_threads < 2 or len(sources) < 2 or self.settings.codec == "raw":
+            self._decode(jobs)
+            return stacks, ()
+        return stacks, self._decode_in_threads(jobs)
 
-    def _decode_all(self, jobs: list["_PictureJob"]) -> list[NDArray[Any]]:
-        """Decodes pictures, in threads where there are several; libjpeg works outside the GIL."""
-        is_small = len(jobs) < 2 * self._num_threads
-        if self._num_threads < 2 or is_small or self.settings.codec == "raw":
-            return [self._decode(job) for job in jobs]
+    def _jobs(
+        self, reader: ShardReader, sources: list[tuple[Place, list["_Shown"]]]
+    ) -> Iterator["_Job"]:
+        """Reads one sample after another, as they lie on disk."""
+        for number, members in reader.read_each([place for place, _ in sources], self._fields):
+            place, shown = sources[number]
+            yield reader, place, dict(zip(self.cameras, members, strict=True)), shown
+
+    def _decode_in_threads(self, jobs: Iterator["_Job"]) -> Collection[Future[None]]:
+        """Reads all, and decodes most of it meanwhile: libjpeg works outside the GIL."""
         if self._pool is None or self._pool_process != os.getpid():  # threads do not survive a fork
             self._pool = ThreadPoolExecutor(self._num_threads)
             self._pool_process = os.getpid()
-        # One part a thread: handing single pictures over and back would cost as much as decoding.
-        parts = [jobs[start :: self._num_threads] for start in range(self._num_threads)]
-        pictures: list[Any] = [None] * len(jobs)
-        done = self._pool.map(lambda part: [self._decode(job) for job in part], parts)
-        for start, part in enumerate(done):
-            pictures[start :: self._num_threads] = part
-        return pictures
+        decoding: deque[Future[None]] = deque()
+        while part := list(islice(jobs, _SAMPLES_A_PART)):
+            if len(decoding) >= 2 * self._num_threads:  # what is read much earlier grows cold
+                decoding.popleft().result()
+            decoding.append(self._pool.submit(self._decode, part))
+        return decoding
 
-    def _decode(self, job: "_PictureJob") -> NDArray[Any]:
-        reader, place, camera, data = job
-        try:
-            image = decode_stored(data, self.settings, camera, self.settings.picture_size)
-            return self._arranged(image, camera)
-        except DataError as error:
-            field = self.settings.field_of(camera)
-            raise DataError(f"{reader.where(place)}, member {field}: {error}") from error
+    def _decode(self, jobs: Iterable["_Job"]) -> None:
+        """Puts the pictures of samples where they are shown."""
+        for reader, place, data, shown in jobs:
+            for camera, pictures, number in shown:
+                try:
+                    image = decode_stored(data[camera], self.settings, camera, self._picture_size)
+                    pictures[number] = self._arranged(image, camera)
+                except DataError as error:
+                    field = self.settings.field_of(camera)
+                    raise DataError(f"{reader.where(place)}, member {field}: {error}") from error
+                data[camera] = data[camera].toreadonly()  # a second picture of it is a copy
 
     def open_reader(self, manifest: Manifest | None = None) -> ShardReader:
         """Returns the reader of this process, opened when first asked for.
@@ -300,4 +311,7 @@ class ShardDataset(ItemDataset):
         return {**self.__dict__, "_reader": None, "_pool": None}
 
 
-_PictureJob = tuple[ShardReader, Place, str, memoryview]
+_Shown = tuple[str, list[Any], int]
+"""Camera of a picture, and the list and the place in it where an item shows it."""
+_Job = tuple[ShardReader, Place, dict[str, memoryview], list[_Shown]]
+"""A sample, the content of its members by camera, and where they are shown."""

@@ -201,17 +201,19 @@ class ItemDataset(ABC):
         Raises:
             DataError: no such column, or no such row.
         """
-        item: dict[str, Any] = {}
-        for name in columns if self._columns is None else self._columns:
-            if name not in self._offsets:
-                item[name] = row_value(self._column(frame, columns, name), frame.frame_index)
+        frame_index = frame.frame_index
+        item = {
+            name: row_value(self._column(frame, columns, name), frame_index)
+            for name in (columns if self._columns is None else self._columns)
+            if name not in self._offsets
+        }
         item["sample_index"] = np.int64(sample_index)
         item["episode_index"] = np.int64(frame.episode_index)
-        item["frame_index"] = np.int64(frame.frame_index)
+        item["frame_index"] = np.int64(frame_index)
         item["task_index"] = np.int64(self._task_index(frame, columns))
         for name, offsets in self._offsets.items():
             if name not in self.image_keys.values():
-                frames, is_pad = window(frame.frame_index, offsets, frame.num_frames)
+                frames, is_pad = window(frame_index, offsets, frame.num_frames)
                 column = self._column(frame, columns, name)
                 is_array = isinstance(column, np.ndarray)
                 item[name] = column[frames] if is_array else [row_value(column, f) for f in frames]

@@ -71,7 +71,10 @@ def row_value(column: Any, frame_index: int) -> Any:
     Raises:
         IndexError: the episode has no such frame.
     """
-    return _own(column[frame_index])
+    value = column[frame_index]
+    if isinstance(value, np.ndarray):
+        return value.copy()  # shares no memory with the mapped file
+    return value.as_py() if isinstance(value, pa.Scalar) else value
 
 
 class LowdimTables:
@@ -115,13 +118,6 @@ class LowdimTables:
             if len(self._files) > _OPEN_TABLES:
                 self._files.popitem(last=False)
         return file
-
-
-def _own(value: Any) -> Any:
-    """A value that shares no memory with the mapped file."""
-    if isinstance(value, pa.Scalar):
-        return value.as_py()
-    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _to_numpy(column: pa.Array) -> Any:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -39,8 +39,6 @@ from train_shards.storage import ByteRange, Storage, StoredFile, sha256_of_file
 __all__ = ["Place", "ShardReader"]
 
 _LEDGERS = 128
-_READ_BYTES = 1 << 24
-"""Largest read of several samples."""
 
 
 class Place(NamedTuple):
@@ -131,6 +129,7 @@ class ShardReader:
         self._before = list(accumulate((runs.before[-1] for runs in self._runs), initial=0))
         self._shards = [[_shard_file(shard) for shard in g.shards] for g in self._held]
         self._tables = [LowdimTables(_table_paths(self._storage, g)) for g in self._held]
+        self._episodes: dict[tuple[int, int], _EpisodeFacts] = {}
         self._checks_members = check_members
         self._ledgers: OrderedDict[tuple[int, int], NDArray[np.void]] = OrderedDict()
 
@@ -282,7 +281,21 @@ class ShardReader:
     def read(self, places: Sequence[Place], fields: Sequence[str]) -> list[list[memoryview]]:
         """Returns the content of some members of some samples, in the order of ``places``.
 
-        Samples that lie close to each other are read at once, and then share memory.
+        Raises:
+            As ``read_each``.
+        """
+        contents: list[list[memoryview]] = [[] for _ in places]
+        for number, members in self.read_each(places, fields):
+            contents[number] = members
+        return contents
+
+    def read_each(
+        self, places: Sequence[Place], fields: Sequence[str]
+    ) -> Iterator[tuple[int, list[memoryview]]]:
+        """Yields positions in ``places`` with the content of some members, as they lie on disk.
+
+        Of a local storage nothing is read before it is its turn. Samples that lie close to each
+        other are read at once, and then share memory.
 
         Raises:
             DataError: a shard is gone or shorter than the index says; with ``check_members`` also
@@ -290,15 +303,20 @@ class ShardReader:
             StorageError: a remote storage does not answer as it should.
         """
         members = [self.fields.index(field) for field in fields]
-        wanted = sorted(_Wanted.of(number, place, members) for number, place in enumerate(places))
         groups: list[list[_Wanted]] = []
-        for one in wanted:
-            if groups and groups[-1][0].fits(groups[-1][-1], one, self._storage.gap_bytes):
+        for one in sorted(_Wanted.of(n, place, members) for n, place in enumerate(places)):
+            if groups and groups[-1][0].fits(groups[-1][-1], one, self._storage):
                 groups[-1].append(one)
             else:
                 groups.append([one])
+        for first in range(0, len(groups), self._storage.num_ranges):
+            yield from self._read_groups(groups[first : first + self._storage.num_ranges], members)
+
+    def _read_groups(
+        self, groups: list[list["_Wanted"]], members: list[int]
+    ) -> list[tuple[int, list[memoryview]]]:
         ranges = [self._range(group) for group in groups]
-        contents: list[list[memoryview]] = [[] for _ in places]
+        contents: list[tuple[int, list[memoryview]]] = []
 
         def take(number: int, data: memoryview) -> None:
             start, group = ranges[number].start, groups[number]
@@ -307,8 +325,10 @@ class ShardReader:
                     f"{self.where(group[-1].place)}: {ranges[number].stop - start} bytes expected "
                     f"at {start}, got {len(data)}: the shard is cut."
                 )
-            for one in group:
-                contents[one.number] = self._members(one.place, data, start, members)
+            # All of a group or, where one is damaged, none: a group may be handed over again.
+            contents.extend(
+                [(one.number, self._members(one.place, data, start, members)) for one in group]
+            )
 
         self._storage.read_ranges(ranges, take)
         return contents
@@ -366,9 +386,10 @@ class ShardReader:
         tables = self._tables[place.lowdim_generation]
         try:
             columns = tables.columns(place.lowdim_table, place.lowdim_batch)
-            if wrong := [name for name, rows in columns.items() if len(rows) != place.num_frames]:
+            first = next(iter(columns), None)  # they are of one length: those of a record batch
+            if first is not None and len(columns[first]) != place.num_frames:
                 raise DataError(
-                    f"column {wrong[0]!r}: {len(columns[wrong[0]])} rows, the episode has "
+                    f"column {first!r}: {len(columns[first])} rows, the episode has "
                     f"{place.num_frames} frames"
                 )
         except DataError as error:
@@ -442,44 +463,44 @@ class ShardReader:
         return positions_in_tasks(pairs)
 
     def _place(self, generation: int, row: int) -> Place:
-        index = self._indexes[generation]
-        location = index.location(row)
-        if not (
-            location.shard < len(self._held[generation].shards)
-            and location.episode < len(index.episodes)
-        ):
+        index, shards = self._indexes[generation], self._shards[generation]
+        shard, offset_bytes, frame_index, episode, members = index.location(row)
+        if shard >= len(shards) or episode >= len(index.episodes):
             raise DataError(
-                f"{index.path}: row {row} names shard {location.shard} and episode "
-                f"{location.episode}, which do not exist: the index is damaged."
+                f"{index.path}: row {row} names shard {shard} and episode {episode}, which do not "
+                "exist: the index is damaged."
             )
-        num_bytes = self._shards[generation][location.shard].num_bytes
-        stop = max((start + length for start, length in location.members), default=0)
-        largest = max((length for _, length in location.members), default=0)
-        if location.offset_bytes + stop > num_bytes or largest > MAX_MEMBER_BYTES:
+        stop, largest = offset_bytes, 0
+        for start, num_bytes in members:
+            stop, largest = max(stop, offset_bytes + start + num_bytes), max(largest, num_bytes)
+        if stop > shards[shard].num_bytes or largest > MAX_MEMBER_BYTES:
             raise DataError(
-                f"{index.path}: row {row} names bytes to {location.offset_bytes + stop} of a shard "
-                f"of {num_bytes}, a member of {largest}: the index is damaged."
+                f"{index.path}: row {row} names bytes to {stop} of a shard of "
+                f"{shards[shard].num_bytes}, a member of {largest}: the index is damaged."
             )
-        episode = index.episodes[location.episode]
+        facts = self._episodes.get((generation, episode))
+        if facts is None:
+            facts = self._episodes[generation, episode] = self._episode(
+                generation, index.episodes[episode]
+            )
         return Place(
-            generation,
-            row,
-            location.shard,
-            location.offset_bytes,
-            location.members,
+            generation, row, shard, offset_bytes, members, facts[0], frame_index, *facts[1:]
+        )
+
+    def _episode(self, generation: int, episode: np.void) -> "_EpisodeFacts":
+        """What a ``Place`` says of its episode, in its order."""
+        has_table = generation, episode
+        if self._run_rows is not None and int(episode["lowdim_table"]) == NOT_STORED:
+            has_table = self._run_rows.with_table(int(episode["episode_index"]))
+        return (
             int(episode["episode_index"]),
-            location.frame_index,
             int(episode["task_index"]),
             int(episode["num_frames"]),
             stored_range(episode, self.settings.stride),
-            *self._table_of(generation, episode),
+            has_table[0],
+            int(has_table[1]["lowdim_table"]),
+            int(has_table[1]["lowdim_batch"]),
         )
-
-    def _table_of(self, generation: int, episode: np.void) -> tuple[int, int, int]:
-        """Generation, table and record batch of an episode's low-dimensional rows."""
-        if self._run_rows is not None and int(episode["lowdim_table"]) == NOT_STORED:
-            generation, episode = self._run_rows.with_table(int(episode["episode_index"]))
-        return generation, int(episode["lowdim_table"]), int(episode["lowdim_batch"])
 
     def _range(self, group: list["_Wanted"]) -> ByteRange:
         """The bytes of samples of one shard that are read together."""
@@ -529,6 +550,9 @@ class ShardReader:
         return rows
 
 
+_EpisodeFacts = tuple[int, int, int, tuple[int, int], int, int, int]
+
+
 class _Wanted(NamedTuple):
     """The bytes of one sample that a batch asks for; sorts by place in the shards."""
 
@@ -548,12 +572,13 @@ class _Wanted(NamedTuple):
         stop = place.offset_bytes + max(first + num_bytes for first, num_bytes in spans)
         return cls(place.generation, place.shard, start, stop, number, place)
 
-    def fits(self, last: "_Wanted", other: "_Wanted", gap_bytes: int) -> bool:
+    def fits(self, last: "_Wanted", other: "_Wanted", storage: Storage) -> bool:
         """Whether another one is read together with those from this to ``last``."""
         return (
-            (self.generation, self.shard) == (other.generation, other.shard)
-            and other.start - last.stop <= gap_bytes
-            and other.stop - self.start <= _READ_BYTES
+            self.shard == other.shard
+            and self.generation == other.generation
+            and other.start - last.stop <= storage.gap_bytes
+            and other.stop - self.start <= storage.most_bytes
         )
 
 

@@ -79,6 +79,7 @@ class RemoteStorage:
     """
 
     gap_bytes = 1 << 18
+    most_bytes, num_ranges = 1 << 24, sys.maxsize
     num_prefetches = 2  # while one is checked and brought to the disk, another uses the network
 
     def __init__(self, url: str, cache: Cache, *, whole_shards: bool) -> None:

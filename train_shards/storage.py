@@ -113,6 +113,10 @@ class Storage(Protocol):
 
     gap_bytes: int
     """Unwanted bytes that are read along rather than split a read: cheaper than another one."""
+    most_bytes: int
+    """Longest range that is best read at once."""
+    num_ranges: int
+    """How many ranges are best asked for at once."""
     num_prefetches: int
     """How many of them at a time make best use of it."""
 
@@ -148,6 +152,9 @@ class LocalStorage:
     """An output in a folder; keeps a bounded number of shards open."""
 
     gap_bytes = 1 << 16
+    # What is read is used at once: its memory is then still in the processor's cache, and is used
+    # again for the next (64 samples of 70 kB read before the first was decoded: 38 us, now 13).
+    most_bytes, num_ranges = 1 << 18, 1
     num_prefetches = 1  # two would have a disk's head go to and fro
 
     def __init__(self, root: Path) -> None:

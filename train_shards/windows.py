@@ -81,5 +81,5 @@ def window(
     ([8, 9, 9, 9], [False, False, True, True])
     """
     frames = frame_index + offsets
-    clamped = np.clip(frames, start, stop - 1)
+    clamped = np.minimum(np.maximum(frames, start), stop - 1)  # np.clip takes three times as long
     return clamped, clamped != frames
