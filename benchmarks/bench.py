@@ -79,6 +79,13 @@ def _feed(result: Any) -> Rounds:
     }
 
 
+def _data_wait(result: Any) -> Rounds:
+    return {
+        f"{row['loader']}, wait_s": [wait_ms / 1000 for wait_ms in row["parts_mean_wait_ms"]]
+        for row in result["rows"]
+    }
+
+
 def _slow(result: Any) -> Rounds:
     return {f"{row['storage']}, {row['reader']}": [row["share"]] for row in result["rows"]}
 
@@ -104,6 +111,7 @@ BENCHMARKS = {
     "sparse": Benchmark(_sparse),
     "read": Benchmark(_read, has_out=True),
     "trainer_feed": Benchmark(_feed, has_out=True),
+    "data_wait": Benchmark(_data_wait),
     "slow": Benchmark(_slow),
     "startup": Benchmark(_startup),
     "scale": Benchmark(_scale),

@@ -35,6 +35,9 @@ class Transformed(torch.utils.data.Dataset[dict[str, Any]]):
         """Takes anything with ``[position]`` that gives upstream's items."""
         self._dataset, self._stats = dataset, stats
 
+    def __len__(self) -> int:
+        return len(self._dataset)
+
     def __getitem__(self, position: int) -> dict[str, Any]:
         """Returns one sample, ready to be stacked.
 

@@ -139,10 +139,13 @@ def held_elsewhere(lock: bytes, out: object, where: object) -> UserError:
 def _started(pid: int) -> str | None:
     """Start time of a process in clock ticks after boot, which a reused number does not share.
 
-    Source: field 22 of /proc/<pid>/stat; the name before it may hold spaces but ends with ``)``.
+    None of a process that has ended, also where its parent has not yet asked how.
+    Source: fields 3 and 22 of /proc/<pid>/stat; the name before them may hold spaces but ends with
+    ``)``.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    return stat.rpartition(")")[2].split()[19]
+    state, *rest = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else rest[18]

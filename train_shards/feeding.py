@@ -1,17 +1,20 @@
 """The trainer's DataLoader over a supplied data set: our sampler in it, at the right place.
 
 torch's own class is changed in place once the trainer imports it, so that it does not matter by
-which name a script reaches it. Everything but the sampler stays as the trainer asked.
+which name a script reaches it. Everything but the sampler stays as the trainer asked; where there
+are workers, the next batch is brought to the trainer's process while it uses this one.
 """
 
 import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Self
+from weakref import WeakKeyDictionary
 
 from train_shards.errors import UserError
 from train_shards.feed_canary import FeedCanary
@@ -61,11 +64,26 @@ class Pass:
     """One pass over a loader; only one that is read to its end finishes the epoch."""
 
     def __init__(
-        self, batches: Iterator[Any], sampler: EpochSampler, canary: FeedCanary | None
+        self,
+        batches: Iterator[Any],
+        sampler: EpochSampler,
+        canary: FeedCanary | None,
+        pool: ThreadPoolExecutor | None,
     ) -> None:
-        """``batches`` is what the loader itself returned."""
+        """Begins a pass.
+
+        Args:
+            batches: what the loader itself returned.
+            sampler: of the loader.
+            canary: what compares batches.
+            pool: one thread, which always has the next batch brought: a batch of arrays comes from
+                its worker through a pipe, as long as somebody reads it. None where there are no
+                workers.
+        """
         self._batches, self._sampler, self._canary = batches, sampler, canary
         self._epoch, self._consumed, self._num_batches = sampler.epoch, sampler.consumed, 0
+        self._pool = pool
+        self._next: Future[Any] | None = None if pool is None else pool.submit(next, batches)
 
     def __iter__(self) -> Self:
         """Returns itself."""
@@ -74,7 +92,7 @@ class Pass:
     def __next__(self) -> Any:
         """Returns the next batch."""
         try:
-            batch = next(self._batches)
+            batch = self._fetched()
         except StopIteration:
             # Not where the sampler ends: workers have fetched that far before the trainer has.
             self._sampler.finish(self._epoch)
@@ -83,6 +101,13 @@ class Pass:
             place = self._epoch, self._consumed
             self._canary.watch(self._num_batches, self._sampler, place)
         self._num_batches += 1
+        return batch
+
+    def _fetched(self) -> Any:
+        if self._pool is None or self._next is None:
+            return next(self._batches)
+        batch = self._next.result()
+        self._next = self._pool.submit(next, self._batches)
         return batch
 
     def __len__(self) -> int:
@@ -121,6 +146,8 @@ class Feeding:
     """Of the samplers, by identity: a sampler travels to workers, a canary does not."""
     config: Any = None
     """The trainer's own, as its ``cli()`` returned it last."""
+    pools: MutableMapping[Any, ThreadPoolExecutor] = field(default_factory=WeakKeyDictionary)
+    """Loader with workers -> the thread that fetches its batches."""
 
     def install(self) -> None:
         """Waits for the trainer to import torch's DataLoader and its own configuration."""
@@ -131,7 +158,7 @@ class Feeding:
         """Changes ``module.DataLoader``."""
         loader_class: Any = module.DataLoader
         init, iterate, feed = loader_class.__init__, loader_class.__iter__, self.feed
-        canaries = self.canaries
+        canaries, pools = self.canaries, self.pools
 
         @functools.wraps(init)
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
@@ -141,10 +168,15 @@ class Feeding:
 
         @functools.wraps(iterate)
         def __iter__(self: Any) -> Any:  # noqa: N807
-            batches, sampler = iterate(self), self.sampler
+            sampler = self.sampler
             if not isinstance(sampler, EpochSampler):
-                return batches
-            return Pass(batches, sampler, canaries.get(id(sampler)))
+                return iterate(self)
+            pool = None
+            if self.num_workers:
+                pool = pools.setdefault(self, ThreadPoolExecutor(1, "predecode-next-batch"))
+                # Workers that persist start anew: not while a batch of an earlier pass is fetched.
+                pool.submit(_nothing).result()
+            return Pass(iterate(self), sampler, canaries.get(id(sampler)), pool)
 
         loader_class.__init__, loader_class.__iter__ = __init__, __iter__
 
@@ -259,6 +291,10 @@ class Feeding:
             return self.config
 
         module.cli = remembered  # type: ignore[attr-defined]
+
+
+def _nothing() -> None:
+    """What is done when all before it is."""
 
 
 def find_served(dataset: object) -> Any:

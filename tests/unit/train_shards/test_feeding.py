@@ -1,5 +1,8 @@
 """Our sampler in torch's DataLoader: passes, epochs, places, and what is left alone."""
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +12,8 @@ import pytest
 import torch.utils.data
 from torch.utils.data import DistributedSampler, RandomSampler, SequentialSampler, Subset
 
-from train_shards.errors import UserError
-from train_shards.feeding import EpochSampler, Feeding, find_served
+from train_shards.errors import DataError, UserError
+from train_shards.feeding import EpochSampler, Feeding, Pass, find_served
 from train_shards.order import GlobalOrder
 from train_shards.run_scope import RunScope
 from train_shards.weighted_order import WeightedOrder, cumulative_weights
@@ -97,6 +100,54 @@ def test_a_pass_that_is_broken_off_is_begun_again(num_workers: int) -> None:
     del batches
     assert read(loader) == epoch(0)
     assert read(loader) == epoch(1)
+
+
+def test_a_pass_begins_anew_while_an_old_one_is_still_held() -> None:
+    # Workers that persist are those of the old pass, whose next batch may just be fetched.
+    loader = fed(num_workers=2, multiprocessing_context="fork", persistent_workers=True)
+    passes = []
+    for _ in range(3):
+        passes.append(iter(loader))
+        assert [next(passes[-1]) for _ in range(2)] == [epoch(0)[:4], epoch(0)[4:8]]
+    assert read(loader) == epoch(0)
+    assert read(loader) == epoch(1)
+
+
+def test_with_workers_the_next_batch_is_brought_while_this_one_is_used() -> None:
+    asked: list[int] = []
+    came = [threading.Event() for _ in range(4)]
+
+    def batches() -> Iterator[int]:
+        for number, event in enumerate(came):
+            asked.append(number)
+            event.set()
+            yield number
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = Pass(batches(), fed().sampler, None, pool)
+        assert next(ahead) == 0
+        assert came[1].wait(timeout=60)  # nobody has asked for it yet
+        assert asked == [0, 1]  # and one is enough
+        assert list(ahead) == [1, 2, 3]
+        assert next(ahead, None) is None
+    alone = Pass(batches(), fed().sampler, None, None)
+    asked.clear()
+    assert next(alone) == 0
+    assert asked == [0]
+
+
+def test_a_workers_error_comes_where_its_batch_is_asked_for() -> None:
+    class Damaged(Served):
+        def __getitem__(self, position: int) -> int:
+            if position == epoch(0)[9]:
+                raise DataError(f"sample {position}")
+            return position
+
+    loader = fed(Wrapper(Damaged()), num_workers=1, multiprocessing_context="fork")
+    batches = iter(loader)
+    assert [next(batches), next(batches)] == [epoch(0)[:4], epoch(0)[4:8]]
+    with pytest.raises(DataError, match=f"sample {epoch(0)[9]}"):
+        next(batches)
 
 
 def test_what_an_old_pass_says_late_does_no_harm() -> None:
