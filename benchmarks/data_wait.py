@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,10 +83,11 @@ def measure(
     if is_launched:
         feeding = Feeding(data="shards", source=str(data.shards[codec]))
         feeding.patch(SimpleNamespace(DataLoader=Loader))  # type: ignore[arg-type]
-    loader = Loader(
-        dataset, _BATCH, shuffle=True, num_workers=num_workers, collate_fn=collated,
-        multiprocessing_context="spawn", persistent_workers=True, drop_last=True,
-    )  # fmt: skip
+    with redirect_stdout(sys.stderr):  # the launcher's line
+        loader = Loader(
+            dataset, _BATCH, shuffle=True, num_workers=num_workers, collate_fn=collated,
+            multiprocessing_context="spawn", persistent_workers=True, drop_last=True,
+        )  # fmt: skip
     waits_ms: list[float] = []
     observations_ms: list[float] = []
     while len(waits_ms) < num_steps:

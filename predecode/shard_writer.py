@@ -16,8 +16,14 @@ from train_shards.format import check_relative_path
 __all__ = ["Member", "ShardWriter", "bytes_in_tar", "iter_members"]
 
 _MAX_NAME_BYTES = 100
-_SIZE_FIELD = 124
-"""Where a header's size begins. Source: POSIX ustar; GNU marks base 256 by the first bit."""
+_SIZE, _SIZE_BYTES = 124, 12
+"""Where a header's size is. Source: POSIX ustar; GNU marks base 256 by the first bit."""
+_SUM = 148
+"""Where the sum of a header's bytes is. Source: POSIX ustar."""
+_PLAIN = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+"""A header without name and size; TarInfo's own defaults: mode 0644, owner 0, mtime 0."""
+_PLAIN_SUM = sum(_PLAIN[:_SIZE]) + sum(_PLAIN[_SIZE + _SIZE_BYTES : _SUM])
+_PLAIN_SUM += 8 * ord(" ") + sum(_PLAIN[_SUM + 8 :])
 
 
 class Member(NamedTuple):
@@ -54,11 +60,7 @@ class ShardWriter:
         start = self._num_bytes
         data_offsets = []
         for field, data in members:
-            info = tarfile.TarInfo(f"{key}.{field}")
-            if len(info.name) > _MAX_NAME_BYTES:
-                raise ValueError(f"member {info.name!r}: expected at most 100 ASCII bytes")
-            info.size = len(data)  # TarInfo's own defaults: mode 0644, owner 0, mtime 0
-            self._write(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
+            self._write(_header(f"{key}.{field}", len(data)))
             data_offsets.append(self._num_bytes - start)
             self._write(data)
             self._write(bytes(-len(data) % tarfile.BLOCKSIZE))
@@ -78,6 +80,28 @@ class ShardWriter:
         self._file.write(data)
 
 
+def _header(name: str, num_bytes: int) -> bytes:
+    """Returns a member's header: tarfile's own, in which two fields and the sum are set.
+
+    tarfile takes 31 us to make one, this 3: with four members a sample that was 2 % of a task.
+
+    Raises:
+        ValueError: a name or size that ustar has no room for.
+    """
+    name_bytes, size = name.encode("ascii"), b"%011o\0" % num_bytes
+    if len(name_bytes) > _MAX_NAME_BYTES or len(size) > _SIZE_BYTES:
+        raise ValueError(
+            f"member {name!r} of {num_bytes} bytes: expected at most 100 ASCII bytes of name and "
+            "8 GiB of content"
+        )
+    # Source: POSIX ustar: six octal digits of the sum of all bytes, those of the sum as blanks.
+    check_sum = _PLAIN_SUM + sum(name_bytes) + sum(size)
+    return b"".join([
+        name_bytes.ljust(_MAX_NAME_BYTES, b"\0"), _PLAIN[_MAX_NAME_BYTES:_SIZE],
+        size, _PLAIN[_SIZE + _SIZE_BYTES : _SUM], b"%06o\0 " % check_sum, _PLAIN[_SUM + 8 :],
+    ])  # fmt: skip
+
+
 class _StrictInfo(tarfile.TarInfo):
     """A header as the writer makes them; tarfile itself acts on others before it shows them.
 
@@ -95,7 +119,7 @@ class _StrictInfo(tarfile.TarInfo):
         info = super().frombuf(buf, encoding, errors)
         if info.type != tarfile.REGTYPE:
             raise DataError(f"member {info.name!r}: not a regular file")
-        if buf[_SIZE_FIELD] & 0x80 or info.size < 0:
+        if buf[_SIZE] & 0x80 or info.size < 0:
             raise DataError(f"member {info.name!r}: a size that is not in octal digits")
         if not info.name.isascii():
             raise DataError(f"member {info.name!r}: a name that is not ASCII")

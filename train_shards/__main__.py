@@ -1,6 +1,7 @@
 """``python -m train_shards OUT …``: says what outputs hold and reads a few items back."""
 
 import itertools
+import os
 import sys
 
 import numpy as np
@@ -32,6 +33,11 @@ def main() -> int:
             for name, value in sorted(dataset[position].items()):
                 is_array = isinstance(value, np.ndarray)
                 print(f"  {name}: {f'{value.dtype} {value.shape}' if is_array else repr(value)}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # as with `| head`: nobody reads on
+        # Python would write what is left once more when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except tuple(EXIT_STATUS) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_STATUS[type(error)]

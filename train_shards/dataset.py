@@ -249,9 +249,9 @@ class ShardDataset(ItemDataset):
         jobs = self._jobs(reader, list(sources.values()))
         # A raw picture is not decoded: threads would only hand it to and fro.
         if self._num_threads < 2 or len(sources) < 2 or self.settings.codec == "raw":
-            self._decode(jobs)
+            self._decode(reader, jobs)
             return stacks, ()
-        return stacks, self._decode_in_threads(jobs)
+        return stacks, self._decode_in_threads(reader, jobs)
 
     def _jobs(
         self, reader: ShardReader, sources: list[tuple[Place, list["_Shown"]]]
@@ -259,9 +259,11 @@ class ShardDataset(ItemDataset):
         """Reads one sample after another, as they lie on disk."""
         for number, members in reader.read_each([place for place, _ in sources], self._fields):
             place, shown = sources[number]
-            yield reader, place, dict(zip(self.cameras, members, strict=True)), shown
+            yield place, dict(zip(self.cameras, members, strict=True)), shown
 
-    def _decode_in_threads(self, jobs: Iterator["_Job"]) -> Collection[Future[None]]:
+    def _decode_in_threads(
+        self, reader: ShardReader, jobs: Iterator["_Job"]
+    ) -> Collection[Future[None]]:
         """Reads all, and decodes most of it meanwhile: libjpeg works outside the GIL."""
         if self._pool is None or self._pool_process != os.getpid():  # threads do not survive a fork
             self._pool = ThreadPoolExecutor(self._num_threads)
@@ -270,12 +272,12 @@ class ShardDataset(ItemDataset):
         while part := list(islice(jobs, _SAMPLES_A_PART)):
             if len(decoding) >= 2 * self._num_threads:  # what is read much earlier grows cold
                 decoding.popleft().result()
-            decoding.append(self._pool.submit(self._decode, part))
+            decoding.append(self._pool.submit(self._decode, reader, part))
         return decoding
 
-    def _decode(self, jobs: Iterable["_Job"]) -> None:
+    def _decode(self, reader: ShardReader, jobs: Iterable["_Job"]) -> None:
         """Puts the pictures of samples where they are shown."""
-        for reader, place, data, shown in jobs:
+        for place, data, shown in jobs:
             for camera, pictures, number in shown:
                 try:
                     image = decode_stored(data[camera], self.settings, camera, self._picture_size)
@@ -313,5 +315,5 @@ class ShardDataset(ItemDataset):
 
 _Shown = tuple[str, list[Any], int]
 """Camera of a picture, and the list and the place in it where an item shows it."""
-_Job = tuple[ShardReader, Place, dict[str, memoryview], list[_Shown]]
+_Job = tuple[Place, dict[str, memoryview], list[_Shown]]
 """A sample, the content of its members by camera, and where they are shown."""

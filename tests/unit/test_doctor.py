@@ -69,6 +69,7 @@ def by_name(limits: Limits) -> dict[str, Fact]:
     return {fact.name: fact for fact in examine(limits, Path("shards"), {})}
 
 
+@pytest.mark.slow
 def test_each_limit_that_is_too_low_has_a_command() -> None:
     poor, rich = by_name(POOR), by_name(RICH)
     wanted = {
@@ -84,6 +85,7 @@ def test_each_limit_that_is_too_low_has_a_command() -> None:
     assert poor["av"].value == version("av")
 
 
+@pytest.mark.slow
 def test_what_a_run_needs_and_lacks_ends_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -214,6 +214,7 @@ def test_the_seeds_are_sound(name: str, sound: dict[str, list[bytes]], place: Pl
         target.parse(target.seal(data), place)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # numpy, zipfile and Pillow warn before they refuse
 @pytest.mark.parametrize("name", TARGETS)
 def test_hostile_bytes_give_a_sound_value_or_a_data_error(

@@ -72,6 +72,7 @@ def test_without_progress_it_is_ended_and_tells_where_it_stands(
     assert any("in stuck" in line for line in died.stderr)
 
 
+@pytest.mark.slow
 def test_signs_of_life_keep_it_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "for _ in range(20):\n    say(0); time.sleep(0.2)\nsay('{}')"
     assert run(tmp_path, monkeypatch, code, Limits(hang_s=2))[0] == b"{}"

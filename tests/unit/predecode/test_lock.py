@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,31 @@ def test_a_killed_process_does_not_block_the_next(tmp_path: Path) -> None:
     assert (tmp_path / ".predecode/lock").exists()
     with OutputLock(tmp_path):
         pass
+
+
+def test_a_killed_process_whose_end_nobody_has_noticed_holds_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from predecode.lock import OutputLock\n"
+        "OutputLock(Path(sys.argv[1])).__enter__()\n"
+        "print(flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(UserError, match="another run writes here"), OutputLock(tmp_path):
+            pass
+        process.kill()
+        process.stdout.read()  # it has ended, and nobody has asked how
+        stat = Path(f"/proc/{process.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        with OutputLock(tmp_path):
+            pass
 
 
 def test_a_lock_of_another_host_cannot_be_judged(tmp_path: Path) -> None:

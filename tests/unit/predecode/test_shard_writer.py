@@ -6,6 +6,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from predecode.errors import DataError
 from predecode.shard_writer import ShardWriter, iter_members
@@ -73,6 +75,19 @@ def test_the_header_s_fields_read_by_hand() -> None:
     assert header[265:345].strip(b"\0") in (b"", b"0000000\x000000000")  # owners, devices
     blank = header[:148] + b" " * 8 + header[156:]
     assert int(header[148:156].rstrip(b"\0 "), 8) == sum(blank)
+
+
+@given(
+    key=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/"),
+                min_size=1, max_size=95),
+    num_bytes=st.integers(0, 70_000),
+)  # fmt: skip
+def test_every_header_is_the_one_that_tarfile_writes(key: str, num_bytes: int) -> None:
+    file = io.BytesIO()
+    ShardWriter(file).add(key, [("json", bytes(num_bytes))])
+    info = tarfile.TarInfo(f"{key}.json")
+    info.size = num_bytes
+    assert file.getvalue()[:512] == info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
 
 
 def test_tarfile_reads_the_members(shard: Path) -> None:

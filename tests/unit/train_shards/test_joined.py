@@ -1,5 +1,7 @@
 """Several outputs read as one: positions, batches, spans, resume, and what does not fit."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +235,15 @@ def test_the_command_reads_several_outputs(
     assert f"{outputs[0]}: 7 samples" in text
     assert f"{outputs[1]}: 5 samples" in text
     assert "item 11" in text
+
+
+def test_the_command_ends_quietly_where_nobody_reads_on(outputs: tuple[Path, Path]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "train_shards", *map(str, outputs)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

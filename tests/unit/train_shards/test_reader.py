@@ -4,6 +4,7 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -203,6 +204,47 @@ def test_a_cut_shard_is_told_with_shard_key_and_bytes(out: Path) -> None:
     ):
         reader.read([place], reader.fields)
     assert len(reader.read([place], ("head.png",))[0]) == 1  # what lies before the cut is there
+    reader.close()
+
+
+def test_a_sample_is_read_when_it_is_its_turn(out: Path) -> None:
+    shard = out / "data/train/tiny-train-000001.tar"
+    reader = open_reader(out)
+    places = [reader.locate(position) for position in range(len(reader))]
+    assert {place.shard for place in places} == {0, 1}
+    contents = reader.read_each(places[::-1], reader.fields)
+    number, _ = next(contents)
+    assert places[::-1][number].shard == 0  # as they lie, whatever the order of asking
+    os.truncate(shard, 0)
+    with pytest.raises(DataError, match=r"tiny-train-000001.tar, key .* the shard is cut"):
+        list(contents)
+    reader.close()
+
+
+def test_what_is_asked_for_again_is_given_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A remote storage hands a range over again if something in it was wrong.
+    reader = ShardReader(out, "train", check_members=True)
+    places = [position for n in range(7) if (position := reader.locate(n)).shard == 0]
+    assert len(places) >= 2
+    expected = reader.read(places, reader.fields)
+    read_ranges, num_damaged = reader._storage.read_ranges, []
+
+    def twice(ranges: Any, take: Any) -> None:
+        def damaged(number: int, data: memoryview) -> None:
+            last = bytearray(data)
+            last[-1] ^= 1
+            with pytest.raises(DataError, match="the ledger says"):
+                take(number, memoryview(last))
+            num_damaged.append(number)
+            take(number, data)
+
+        read_ranges(ranges, damaged)
+
+    monkeypatch.setattr(reader._storage, "read_ranges", twice)
+    found = list(reader.read_each(places, reader.fields))
+    assert num_damaged
+    assert sorted(number for number, _ in found) == list(range(len(places)))
+    assert reader.read(places, reader.fields) == expected
     reader.close()
 
 

@@ -139,9 +139,8 @@ def _read_all(url: str, cache: Cache, conf: dict[str, Any]) -> int:
     return len(ShardDataset(url, cache=cache, whole_shards=True).__getitems__(ALL))
 
 
-@pytest.mark.parametrize(
-    ("method", "num"), [("fork", 4), pytest.param("spawn", 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "num"), [("fork", 4), ("spawn", 2)])
 def test_many_processes_download_once(
     url: str, server: S3, cache: Cache, method: str, num: int
 ) -> None:
@@ -179,9 +178,8 @@ def test_loader_workers_read_what_the_parent_opened(
     assert_equal([item for batch in loader for item in batch], expected)
 
 
-@pytest.mark.parametrize(
-    "kind", ["cut", "error", "wrong", "slow", pytest.param("hang", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cut", "error", "wrong", "slow", "hang"])
 @pytest.mark.parametrize("whole_shards", [False, True])
 def test_a_fault_that_passes_is_survived(
     url: str,
@@ -199,6 +197,7 @@ def test_a_fault_that_passes_is_survived(
     assert [fault for fault in server.faults if fault.times] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cut", "error", "denied"])
 @pytest.mark.parametrize("whole_shards", [False, True])
 def test_a_fault_that_stays_names_the_file(

@@ -729,6 +729,7 @@ def test_an_iterators_state_after_the_last_sample_goes_on_with_the_next_epoch() 
         again.load_state_dict({"epoch": 0, "consumed": 51})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata 0.11 calls it
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("tells", [False, True])

@@ -263,6 +263,7 @@ def test_persistent_workers_are_refused_at_their_second_epoch(out: Path) -> None
         list(loader)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata 0.11 calls it
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_stateful_data_loader_resumes_where_it_stopped(
