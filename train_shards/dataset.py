@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from train_shards.allocator import keep_freed_memory
 from train_shards.b1k_state import StateChoice
 from train_shards.errors import DataError, UserError
 from train_shards.images import decode_stored
@@ -295,6 +296,7 @@ class ShardDataset(ItemDataset):
                 behind them do no harm.
         """
         if self._reader is None:
+            keep_freed_memory()
             reader = ShardReader(
                 self.out, self.split, self._selection, manifest=manifest, **self._reading
             )

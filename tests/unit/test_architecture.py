@@ -71,7 +71,8 @@ TRAIN_SHARDS = [
     "joined", "dataset", "items", "images", "instances", "episode_names", "metadata_files",
     "prompts", "phrases", "reader", "run_rows", "selection", "windows", "lowdim", "index", "ledger",
     "manifest", "remote_folder", "remote_storage", "node_cache", "storage", "codec", "npy", "depth",
-    "run_scope", "order", "permutation", "format", "b1k_state", "bounds", "errors",
+    "run_scope", "order", "permutation", "format", "b1k_state", "bounds",
+    "allocator", "errors",
 ]  # fmt: skip
 
 HOUSE = [f"predecode.{name}" for name in PREDECODE] + [f"train_shards.{n}" for n in TRAIN_SHARDS]
