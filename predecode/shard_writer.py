@@ -18,12 +18,14 @@ __all__ = ["Member", "ShardWriter", "bytes_in_tar", "iter_members"]
 _MAX_NAME_BYTES = 100
 _SIZE, _SIZE_BYTES = 124, 12
 """Where a header's size is. Source: POSIX ustar; GNU marks base 256 by the first bit."""
-_SUM = 148
+_SUM, _SUM_BYTES = 148, 8
 """Where the sum of a header's bytes is. Source: POSIX ustar."""
 _PLAIN = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
 """A header without name and size; TarInfo's own defaults: mode 0644, owner 0, mtime 0."""
-_PLAIN_SUM = sum(_PLAIN[:_SIZE]) + sum(_PLAIN[_SIZE + _SIZE_BYTES : _SUM])
-_PLAIN_SUM += 8 * ord(" ") + sum(_PLAIN[_SUM + 8 :])
+_AFTER_NAME, _AFTER_SIZE, _AFTER_SUM = (
+    _PLAIN[_MAX_NAME_BYTES:_SIZE], _PLAIN[_SIZE + _SIZE_BYTES : _SUM], _PLAIN[_SUM + _SUM_BYTES :],
+)  # fmt: skip
+_PLAIN_SUM = sum(_AFTER_NAME + _AFTER_SIZE + _AFTER_SUM) + _SUM_BYTES * ord(" ")
 
 
 class Member(NamedTuple):
@@ -97,8 +99,8 @@ def _header(name: str, num_bytes: int) -> bytes:
     # Source: POSIX ustar: six octal digits of the sum of all bytes, those of the sum as blanks.
     check_sum = _PLAIN_SUM + sum(name_bytes) + sum(size)
     return b"".join([
-        name_bytes.ljust(_MAX_NAME_BYTES, b"\0"), _PLAIN[_MAX_NAME_BYTES:_SIZE],
-        size, _PLAIN[_SIZE + _SIZE_BYTES : _SUM], b"%06o\0 " % check_sum, _PLAIN[_SUM + 8 :],
+        name_bytes.ljust(_MAX_NAME_BYTES, b"\0"), _AFTER_NAME,
+        size, _AFTER_SIZE, b"%06o\0 " % check_sum, _AFTER_SUM,
     ])  # fmt: skip
 
 

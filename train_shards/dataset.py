@@ -27,7 +27,7 @@ __all__ = ["IMAGE_KEY", "ShardDataset"]
 
 _LOG = logging.getLogger(__name__)
 _SAMPLES_A_PART = 4
-"""What a thread is handed at once: one by one, handing over would take as long as decoding."""
+"""What a thread is handed at once: more, and one of them would be idle at the end of a batch."""
 
 
 class ShardDataset(ItemDataset):

@@ -9,7 +9,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -146,8 +146,6 @@ class Feeding:
     """Of the samplers, by identity: a sampler travels to workers, a canary does not."""
     config: Any = None
     """The trainer's own, as its ``cli()`` returned it last."""
-    pools: MutableMapping[Any, ThreadPoolExecutor] = field(default_factory=WeakKeyDictionary)
-    """Loader with workers -> the thread that fetches its batches."""
 
     def install(self) -> None:
         """Waits for the trainer to import torch's DataLoader and its own configuration."""
@@ -158,7 +156,9 @@ class Feeding:
         """Changes ``module.DataLoader``."""
         loader_class: Any = module.DataLoader
         init, iterate, feed = loader_class.__init__, loader_class.__iter__, self.feed
-        canaries, pools = self.canaries, self.pools
+        canaries = self.canaries
+        # Loader with workers -> the thread that fetches its batches.
+        pools: WeakKeyDictionary[Any, ThreadPoolExecutor] = WeakKeyDictionary()
 
         @functools.wraps(init)
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807

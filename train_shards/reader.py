@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -314,9 +314,9 @@ class ShardReader:
 
     def _read_groups(
         self, groups: list[list["_Wanted"]], members: list[int]
-    ) -> list[tuple[int, list[memoryview]]]:
+    ) -> Iterable[tuple[int, list[memoryview]]]:
         ranges = [self._range(group) for group in groups]
-        contents: list[tuple[int, list[memoryview]]] = []
+        contents: dict[int, list[memoryview]] = {}  # by number: a group may be handed over again
 
         def take(number: int, data: memoryview) -> None:
             start, group = ranges[number].start, groups[number]
@@ -325,13 +325,11 @@ class ShardReader:
                     f"{self.where(group[-1].place)}: {ranges[number].stop - start} bytes expected "
                     f"at {start}, got {len(data)}: the shard is cut."
                 )
-            # All of a group or, where one is damaged, none: a group may be handed over again.
-            contents.extend(
-                [(one.number, self._members(one.place, data, start, members)) for one in group]
-            )
+            for one in group:
+                contents[one.number] = self._members(one.place, data, start, members)
 
         self._storage.read_ranges(ranges, take)
-        return contents
+        return contents.items()
 
     @property
     def num_prefetches(self) -> int:
@@ -489,17 +487,17 @@ class ShardReader:
 
     def _episode(self, generation: int, episode: np.void) -> "_EpisodeFacts":
         """What a ``Place`` says of its episode, in its order."""
-        has_table = generation, episode
+        table_generation, with_table = generation, episode
         if self._run_rows is not None and int(episode["lowdim_table"]) == NOT_STORED:
-            has_table = self._run_rows.with_table(int(episode["episode_index"]))
+            table_generation, with_table = self._run_rows.with_table(int(episode["episode_index"]))
         return (
             int(episode["episode_index"]),
             int(episode["task_index"]),
             int(episode["num_frames"]),
             stored_range(episode, self.settings.stride),
-            has_table[0],
-            int(has_table[1]["lowdim_table"]),
-            int(has_table[1]["lowdim_batch"]),
+            table_generation,
+            int(with_table["lowdim_table"]),
+            int(with_table["lowdim_batch"]),
         )
 
     def _range(self, group: list["_Wanted"]) -> ByteRange:
