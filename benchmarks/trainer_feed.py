@@ -30,6 +30,7 @@ from benchmarks.feed_data_sets import Variant, make_data, variants
 from benchmarks.read import machine, publish
 from benchmarks.trainer_side import Transformed, collated, observation
 from predecode.sources.barcode import Identity, read
+from train_shards.ahead import FirstOfBatch
 from train_shards.norm_stats import corpus_stats
 from train_shards.norm_stats_file import NormStats
 from train_shards.order import GlobalOrder
@@ -130,9 +131,10 @@ class Feed:
         variant = self.variants[name]
         chosen = positions(variant, len(self._frames), self.num_workers, number)
         size = variant.batch_size
+        batches = [chosen[start : start + size] for start in range(0, len(chosen), size)]
         self._batches[:] = [
-            [(name, position) for position in chosen[start : start + size]]
-            for start in range(0, len(chosen), size)
+            [(name, position) for position in [FirstOfBatch(batch), *batch[1:]]]
+            for batch in batches
         ]
         return chosen
 

@@ -253,7 +253,9 @@ class BehaviorLeRobotDataset(torch.utils.data.Dataset[dict[str, Any]]):
             DataError: a damaged shard, index, table or text file.
             StorageError: a remote storage does not answer as it should.
         """
-        return self._batch([index])[0]
+        if self._is_stream:
+            return self._batch([index])[0]
+        return self._item(self._items[index])  # which may tell the rest of its batch
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[dict[str, Any]]:
         """Returns the items of a batch, read and decoded together.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, SupportsIndex
 
 from train_shards.b1k_state import LAYOUT_2026
 from train_shards.dataset import ShardDataset
@@ -66,8 +66,11 @@ class Items(Protocol):
     def __len__(self) -> int:
         """Number of samples."""
 
+    def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
+        """Returns an item as ``ShardDataset`` does."""
+
     def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        """Returns items as ``ShardDataset`` does."""
+        """Returns those of a batch."""
 
     def spans(self) -> list[Span]:
         """Returns where each episode's samples stand."""

@@ -2,32 +2,37 @@
 
 import logging
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, SupportsIndex
 
 from numpy.typing import NDArray
 
+from train_shards.ahead import FirstOfBatch, ItemsAhead
 from train_shards.allocator import keep_freed_memory
 from train_shards.b1k_state import StateChoice
 from train_shards.errors import DataError, UserError
 from train_shards.images import decode_stored
 from train_shards.instances import SkillInstances
-from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions
+from train_shards.items import IMAGE_KEY, ItemDataset, ItemOptions, checked_position
 from train_shards.manifest import Manifest, load_manifest
 from train_shards.metadata_files import MetadataFiles
 from train_shards.node_cache import Cache
 from train_shards.reader import Place, ShardReader
 from train_shards.selection import Selection, Span
+from train_shards.shared_work import SharedWork, Task
 
 __all__ = ["IMAGE_KEY", "ShardDataset"]
 
 _LOG = logging.getLogger(__name__)
 _SAMPLES_A_PART = 4
 """What a thread is handed at once: more, and one of them would be idle at the end of a batch."""
+_PARTS_AHEAD = 4
+"""Of a batch that is asked for item by item: more of them would grow cold."""
 
 
 class ShardDataset(ItemDataset):
@@ -69,7 +74,7 @@ class ShardDataset(ItemDataset):
         image_layout: Literal["HWC", "CHW"] = "HWC",
         image_dtype: Literal["uint8", "float32"] = "uint8",
         image_transforms: Callable[[NDArray[Any]], Any] | None = None,
-        num_threads: int = 2,
+        num_threads: int | None = None,
         check_index: bool = False,
         check_members: bool = False,
         cache: Cache | None = None,
@@ -97,7 +102,8 @@ class ShardDataset(ItemDataset):
             image_layout: order of the axes of images.
             image_dtype: ``float32`` divides by 255.
             image_transforms: applied to each RGB picture, or to a window's, stacked.
-            num_threads: threads that decode the pictures of a batch.
+            num_threads: threads that decode the pictures of a batch, the caller's one of them; None
+                for 2, and for 1 in a DataLoader's worker, where torch too works with one.
             check_index: check each block of the index when it is first touched.
             check_members: check the hash of each picture that is read.
             cache: where the node keeps files of a URL, and how many bytes; None for
@@ -147,8 +153,9 @@ class ShardDataset(ItemDataset):
         self._picture_size = settings.picture_size
         self._reader: ShardReader | None = None
         self._known: list[str] = []
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_process = -1
+        self._work: SharedWork | None = None
+        self._process = -1
+        self._ahead: ItemsAhead | None = None
         reader = self.open_reader(manifest)
         self._num_samples, self.run_scope = len(reader), reader.run_scope
         if not self._num_samples:
@@ -191,17 +198,49 @@ class ShardDataset(ItemDataset):
         """Closes every file; reading opens them again."""
         if self._reader is not None:
             self._reader.close()
-            self._reader = None
+            self._reader = self._ahead = None
+
+    def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
+        """Returns the item at ``position``; negative positions count from the end.
+
+        Of a ``FirstOfBatch``, which ``ResumableSampler`` gives, the batch's other items are read
+        and decoded in the threads, a little ahead of being asked for, one after the other.
+
+        Raises:
+            IndexError: no such position.
+            DataError: damaged data; the message says where.
+        """
+        if isinstance(position, FirstOfBatch):
+            wanted = [checked_position(one, len(self)) for one in position.batch]
+            self._ahead = ItemsAhead(wanted, self._each(wanted))
+        item = None if self._ahead is None else self._ahead.take(position)
+        return super().__getitem__(position) if item is None else item
+
+    def _each(self, positions: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """The same items as ``_items``, a part of them at a time."""
+        reader, left = self.open_reader(), iter(positions)
+        begun: deque[_Begun] = deque()
+        while part := list(islice(left, max(_SAMPLES_A_PART, reader.num_ranges))):
+            begun.append(self._begin(reader, part))
+            if not begun[-1].decoding or len(begun) > _PARTS_AHEAD:
+                yield from self._complete(reader, begun.popleft())
+        for one in begun:
+            yield from self._complete(reader, one)
 
     def _items(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         """One batch: reads that lie close to each other are joined, pictures decoded in threads."""
         reader = self.open_reader()
+        return self._complete(reader, self._begin(reader, positions))
+
+    def _begin(self, reader: ShardReader, positions: Sequence[int]) -> "_Begun":
         places = [reader.locate(position) for position in positions]
-        stacks, decoding = self._decode_all(reader, places)
-        items = [self._rows(reader, place) for place in places]  # while threads decode
-        for future in decoding:
-            future.result()
-        for item, place, stack in zip(items, places, stacks, strict=True):
+        return _Begun(places, *self._decode_all(reader, places))
+
+    def _complete(self, reader: ShardReader, begun: "_Begun") -> list[dict[str, Any]]:
+        items = [self._rows(reader, place) for place in begun.places]  # while threads decode
+        for decoding in begun.decoding:
+            decoding.finish()
+        for item, place, stack in zip(items, begun.places, begun.stacks, strict=True):
             item.update(self._finished(place, stack))
         return items
 
@@ -235,7 +274,7 @@ class ShardDataset(ItemDataset):
 
     def _decode_all(
         self, reader: ShardReader, places: list[Place]
-    ) -> tuple[list[dict[str, list[Any]]], Collection[Future[None]]]:
+    ) -> tuple[list[dict[str, list[Any]]], Sequence[Task]]:
         """Returns the pictures of each item by camera, and what still puts some of them there."""
         stacks: list[dict[str, list[Any]]] = [{} for _ in places]
         sources: dict[tuple[int, int], tuple[Place, list[_Shown]]] = {}
@@ -249,10 +288,14 @@ class ShardDataset(ItemDataset):
                     found[1].append((camera, pictures, number))
         jobs = self._jobs(reader, list(sources.values()))
         # A raw picture is not decoded: threads would only hand it to and fro.
-        if self._num_threads < 2 or len(sources) < 2 or self.settings.codec == "raw":
+        work = None if len(sources) < 2 or self.settings.codec == "raw" else self._shared_work()
+        if work is None:
             self._decode(reader, jobs)
             return stacks, ()
-        return stacks, self._decode_in_threads(reader, jobs)
+        decoding = []
+        while part := list(islice(jobs, _SAMPLES_A_PART)):
+            decoding.append(work.submit(partial(self._decode, reader, part)))
+        return stacks, decoding
 
     def _jobs(
         self, reader: ShardReader, sources: list[tuple[Place, list["_Shown"]]]
@@ -262,19 +305,13 @@ class ShardDataset(ItemDataset):
             place, shown = sources[number]
             yield place, dict(zip(self.cameras, members, strict=True)), shown
 
-    def _decode_in_threads(
-        self, reader: ShardReader, jobs: Iterator["_Job"]
-    ) -> Collection[Future[None]]:
-        """Reads all, and decodes most of it meanwhile: libjpeg works outside the GIL."""
-        if self._pool is None or self._pool_process != os.getpid():  # threads do not survive a fork
-            self._pool = ThreadPoolExecutor(self._num_threads)
-            self._pool_process = os.getpid()
-        decoding: deque[Future[None]] = deque()
-        while part := list(islice(jobs, _SAMPLES_A_PART)):
-            if len(decoding) >= 2 * self._num_threads:  # what is read much earlier grows cold
-                decoding.popleft().result()
-            decoding.append(self._pool.submit(self._decode, reader, part))
-        return decoding
+    def _shared_work(self) -> SharedWork | None:
+        """What threads share, as libjpeg works outside the GIL; None where the caller is alone."""
+        if self._process != os.getpid():  # threads do not survive a fork
+            num_threads = self._num_threads or (1 if _in_worker() else 2)
+            self._work = SharedWork(num_threads) if num_threads > 1 else None
+            self._process = os.getpid()
+        return self._work
 
     def _decode(self, reader: ShardReader, jobs: Iterable["_Job"]) -> None:
         """Puts the pictures of samples where they are shown."""
@@ -312,7 +349,23 @@ class ShardDataset(ItemDataset):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves open files and threads behind."""
-        return {**self.__dict__, "_reader": None, "_pool": None}
+        return {**self.__dict__, "_reader": None, "_work": None, "_process": -1, "_ahead": None}
+
+
+def _in_worker() -> bool:
+    """Whether this process is a DataLoader's worker; one has imported torch."""
+    torch_data = sys.modules.get("torch.utils.data")
+    return torch_data is not None and torch_data.get_worker_info() is not None
+
+
+class _Begun(NamedTuple):
+    """A batch, or a part of one, whose pictures are read."""
+
+    places: list[Place]
+    stacks: list[dict[str, list[Any]]]
+    """Of each item its pictures by camera."""
+    decoding: Sequence[Task]
+    """What still puts some of them there."""
 
 
 _Shown = tuple[str, list[Any], int]

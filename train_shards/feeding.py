@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, Self
@@ -24,7 +24,7 @@ from train_shards.run_folder import RunFolder, planned_steps
 from train_shards.run_scope import check_run
 from train_shards.sampling import ResumableSampler, world
 
-__all__ = ["EpochSampler", "Feeding", "Pass"]
+__all__ = ["BroughtAhead", "EpochSampler", "Feeding", "Pass"]
 
 _DEFAULT_SEED = 42
 """Where the trainer gives its loader no generator. Source: TrainConfig of both trainers."""
@@ -60,30 +60,48 @@ class EpochSampler(ResumableSampler):
         return self.num_left(0)
 
 
+class BroughtAhead:
+    """The batches of a loader with workers; a thread has the next one brought while one is used.
+
+    A batch of arrays comes from its worker through a pipe, as long as somebody reads it.
+    """
+
+    def __init__(self, batches: Iterator[Any], pool: ThreadPoolExecutor) -> None:
+        """Takes what the loader returned, and one thread."""
+        self._batches, self._pool = batches, pool
+        self._coming = pool.submit(next, batches)
+
+    def __iter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __next__(self) -> Any:
+        """Returns the next batch; raises what the loader does, and goes on as it does."""
+        coming, self._coming = self._coming, self._pool.submit(next, self._batches)
+        return coming.result()
+
+
 class Pass:
     """One pass over a loader; only one that is read to its end finishes the epoch."""
 
     def __init__(
         self,
+        loader: Iterator[Any],
         batches: Iterator[Any],
         sampler: EpochSampler,
         canary: FeedCanary | None,
-        pool: ThreadPoolExecutor | None,
     ) -> None:
         """Begins a pass.
 
         Args:
-            batches: what the loader itself returned.
+            loader: what the loader itself returned.
+            batches: of it.
             sampler: of the loader.
             canary: what compares batches.
-            pool: one thread, which always has the next batch brought: a batch of arrays comes from
-                its worker through a pipe, as long as somebody reads it. None where there are no
-                workers.
         """
-        self._batches, self._sampler, self._canary = batches, sampler, canary
+        self._loader, self._batches = loader, batches
+        self._sampler, self._canary = sampler, canary
         self._epoch, self._consumed, self._num_batches = sampler.epoch, sampler.consumed, 0
-        self._pool = pool
-        self._next: Future[Any] | None = None if pool is None else pool.submit(next, batches)
 
     def __iter__(self) -> Self:
         """Returns itself."""
@@ -92,7 +110,7 @@ class Pass:
     def __next__(self) -> Any:
         """Returns the next batch."""
         try:
-            batch = self._fetched()
+            batch = next(self._batches)
         except StopIteration:
             # Not where the sampler ends: workers have fetched that far before the trainer has.
             self._sampler.finish(self._epoch)
@@ -103,20 +121,13 @@ class Pass:
         self._num_batches += 1
         return batch
 
-    def _fetched(self) -> Any:
-        if self._pool is None or self._next is None:
-            return next(self._batches)
-        batch = self._next.result()
-        self._next = self._pool.submit(next, self._batches)
-        return batch
-
     def __len__(self) -> int:
         """As the loader's own iterator says."""
-        return len(self._batches)  # type: ignore[arg-type]
+        return len(self._loader)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Any:
         """Everything else is the loader's own iterator's."""
-        return getattr(self._batches, name)
+        return getattr(self._loader, name)
 
 
 @dataclass
@@ -176,7 +187,9 @@ class Feeding:
                 pool = pools.setdefault(self, ThreadPoolExecutor(1, "predecode-next-batch"))
                 # Workers that persist start anew: not while a batch of an earlier pass is fetched.
                 pool.submit(_nothing).result()
-            return Pass(iterate(self), sampler, canaries.get(id(sampler)), pool)
+            loader = iterate(self)
+            batches = loader if pool is None else BroughtAhead(loader, pool)
+            return Pass(loader, batches, sampler, canaries.get(id(sampler)))
 
         loader_class.__init__, loader_class.__iter__ = __init__, __iter__
 

@@ -168,6 +168,8 @@ def main(argv: Sequence[str]) -> int:
             run_script(words.script, words.script_words)
             return 0
         feeding = words.feeding()
+        # torch's threads spin where they wait, on cores that the workers need; read when it loads.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         install()
         feeding.install()
         run_script(words.script, words.script_words)

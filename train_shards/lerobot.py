@@ -105,15 +105,15 @@ class LeRobotDataset:
         return self._samples.run_scope
 
     def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
-        """Returns the item at ``position``."""
-        return self.__getitems__([position])[0]
+        """Returns the item at ``position``, which may tell the rest of its batch."""
+        return self._renamed(self._samples[position])
 
     def __getitems__(self, positions: Sequence[SupportsIndex]) -> list[dict[str, Any]]:
         """Returns a batch of items."""
-        return [
-            {self._names.get(key, key): value for key, value in item.items()}
-            for item in self._samples.__getitems__(positions)
-        ]
+        return [self._renamed(item) for item in self._samples.__getitems__(positions)]
+
+    def _renamed(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {self._names.get(key, key): value for key, value in item.items()}
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -332,6 +332,11 @@ class ShardReader:
         return contents.items()
 
     @property
+    def num_ranges(self) -> int:
+        """How many samples are best read together."""
+        return self._storage.num_ranges
+
+    @property
     def num_prefetches(self) -> int:
         """How many calls of ``prefetch`` at a time make best use of the storage."""
         return self._storage.num_prefetches

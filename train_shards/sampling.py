@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from train_shards.ahead import FirstOfBatch
 from train_shards.errors import DataError, UserError
 from train_shards.order import (
     ORDER_VERSION,
@@ -44,7 +45,7 @@ __all__ = [
 
 _SHUFFLES = {"global": GlobalOrder, "block": BlockOrder, "none": SequentialOrder}
 _LOOKAHEAD = 256
-"""Positions that an iterator computes together."""
+"""Positions that an iterator computes together, at least; always whole batches."""
 
 
 def world() -> tuple[int, int]:
@@ -278,6 +279,7 @@ class SamplerIterator:
         self._epoch, self._begin = epoch, consumed
         self._order = sampler._order.keyed(sampler.seed, epoch)
         self._num_given, self._num_samples = 0, sampler.num_left(consumed)
+        self._lookahead = -(-_LOOKAHEAD // sampler.batch_size) * sampler.batch_size
         self._ahead: list[int] = []
 
     def __iter__(self) -> Self:
@@ -285,16 +287,18 @@ class SamplerIterator:
         return self
 
     def __next__(self) -> int:
-        """Returns the rank's next sample."""
+        """Returns the rank's next sample; the first one of a batch knows the others."""
         if self._num_given == self._num_samples:
             raise StopIteration
-        place = self._num_given % _LOOKAHEAD
+        place, size = self._num_given % self._lookahead, self._sampler.batch_size
         if place == 0:
-            stop = min(self._num_given + _LOOKAHEAD, self._num_samples)
+            stop = min(self._num_given + self._lookahead, self._num_samples)
             turns = np.arange(self._num_given, stop, dtype=np.int64)
             positions = self._sampler.positions(self._begin, turns)
             self._ahead = self._order.samples(positions).tolist()
         self._num_given += 1
+        if size > 1 and place % size == 0:
+            return FirstOfBatch(self._ahead[place : place + size])
         return self._ahead[place]
 
     def state_dict(self) -> dict[str, int]:

@@ -245,6 +245,19 @@ def test_upstream_is_left_alone(trainer: StandinTrainer) -> None:
     assert "ImportError: omnigibson was imported" in done.stderr
 
 
+def test_torchs_threads_sleep_where_they_wait_unless_told_otherwise(
+    jpeg_shards: Path, trainer: StandinTrainer
+) -> None:
+    (trainer.folder / "waits.py").write_text(
+        "import os, sys; print('torch' in sys.modules); import torch\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'))\n"
+    )
+    words = ("data=shards", f"shards={jpeg_shards}", "waits.py")
+    assert trainer.run(*words).stdout == "False\npassive\n"
+    assert trainer.run(*words, OMP_WAIT_POLICY="active").stdout == "False\nactive\n"
+    assert trainer.run("data=upstream", "waits.py").stdout.endswith("\nFalse\nNone\n")
+
+
 def test_the_scripts_own_exit_status_and_traceback_come_through(
     jpeg_shards: Path, trainer: StandinTrainer
 ) -> None:

@@ -13,7 +13,7 @@ import torch.utils.data
 from torch.utils.data import DistributedSampler, RandomSampler, SequentialSampler, Subset
 
 from train_shards.errors import DataError, UserError
-from train_shards.feeding import EpochSampler, Feeding, Pass, find_served
+from train_shards.feeding import BroughtAhead, EpochSampler, Feeding, find_served
 from train_shards.order import GlobalOrder
 from train_shards.run_scope import RunScope
 from train_shards.weighted_order import WeightedOrder, cumulative_weights
@@ -124,16 +124,36 @@ def test_with_workers_the_next_batch_is_brought_while_this_one_is_used() -> None
             yield number
 
     with ThreadPoolExecutor(1) as pool:
-        ahead = Pass(batches(), fed().sampler, None, pool)
+        ahead = BroughtAhead(batches(), pool)
         assert next(ahead) == 0
         assert came[1].wait(timeout=60)  # nobody has asked for it yet
         assert asked == [0, 1]  # and one is enough
         assert list(ahead) == [1, 2, 3]
         assert next(ahead, None) is None
-    alone = Pass(batches(), fed().sampler, None, None)
-    asked.clear()
-    assert next(alone) == 0
-    assert asked == [0]
+
+
+def test_without_workers_nothing_is_brought_before_it_is_asked_for() -> None:
+    asked: list[int] = []
+
+    class Noting(Served):
+        def __getitem__(self, position: int) -> int:
+            asked.append(position)
+            return position
+
+    batches = iter(fed(Wrapper(Noting())))
+    assert next(batches) == asked == epoch(0)[:4]
+
+
+def test_what_comes_after_an_error_still_comes() -> None:
+    def numbers() -> Iterator[int]:
+        yield from (4, 0, 2)
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = BroughtAhead(map(lambda number: 8 // number, numbers()), pool)  # noqa: C417
+        assert next(ahead) == 2
+        with pytest.raises(ZeroDivisionError):
+            next(ahead)
+        assert list(ahead) == [4]
 
 
 def test_a_workers_error_comes_where_its_batch_is_asked_for() -> None:

@@ -439,6 +439,27 @@ def test_ranks_part_an_epoch_and_the_tail_follows_its_rule(
 
 
 @given(
+    st.integers(1, 2000), st.integers(1, 3), st.integers(1, 300), st.sampled_from(["drop", "pad"]),
+    st.data(),
+)  # fmt: skip
+def test_the_first_sample_of_a_batch_tells_the_others(
+    num_samples: int, world_size: int, batch_size: int, tail: str, data: st.DataObject
+) -> None:
+    num_samples += world_size * batch_size
+    sampler = SamplerOf(
+        num_samples=num_samples, world_size=world_size, seed=3, batch_size=batch_size, tail=tail,
+        shuffle="global",
+    )(data.draw(st.integers(0, world_size - 1)))  # fmt: skip
+    sampler.consumed = data.draw(st.integers(0, num_samples))
+    given_ = list(sampler)
+    assert len(given_) % batch_size == 0
+    for place, sample in enumerate(given_):
+        batch = given_[place : place + batch_size]
+        told = getattr(sample, "batch", None)
+        assert told == (tuple(batch) if batch_size > 1 and place % batch_size == 0 else None)
+
+
+@given(
     SIZES,
     st.tuples(st.integers(1, 6), st.integers(1, 5)),
     st.tuples(st.integers(1, 6), st.integers(1, 5)),
