@@ -68,14 +68,13 @@ def _read(result: Any) -> Rounds:
 
 
 def _feed(result: Any) -> Rounds:
-    bases = ("streaming", "random_access", "in_memory")
     return {
-        f"{row['variant']} / {base}, {row['num_workers']} workers": list(
-            row[f"ratio_to_{base}"].values()
-        )
+        f"{row['variant']} / {base.removeprefix('ratio_to_')}, {row['num_workers']} workers"
+        f"{', launcher' if row['loader'] == 'launcher' else ''}": list(row[base].values())
         for row in result["rows"]
         if row["variant"].startswith("shards")
-        for base in bases
+        for base in row
+        if base.startswith("ratio_to_")
     }
 
 

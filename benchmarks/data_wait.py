@@ -5,8 +5,8 @@
 The loader is the trainer's: spawned workers, batches of arrays (``trainer_side``). A step takes
 what is given, makes its observation of it as the trainer does, and sleeps for the rest of
 ``--step-ms``, as a process does that waits for its GPU. The wait is counted at the loader's
-``next``, without the first steps of a pass, which begins with empty workers. Prints a table on
-standard error and one JSON object.
+``next``, without the first steps of a pass, which begins with empty workers. torch's threads sleep
+where they wait, as under the launcher. Prints a table on standard error and one JSON object.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 
 import torch.utils.data
 
-from benchmarks.about import about
+from benchmarks.about import about, as_launched
 from benchmarks.feed_data_sets import CODECS, Data, make_data, variants
 from benchmarks.trainer_side import Transformed, collated, observation
 from train_shards.feeding import Feeding
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--step-ms", type=float, default=500)
     parser.add_argument("--num-workers", type=int, default=2)
     words = parser.parse_args()
+    as_launched("data_wait")
     with ExitStack() as stack:
         work = words.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         data = make_data(work.absolute(), full_size=True)

@@ -6,16 +6,22 @@ Every variant is a map-style data set behind the same transforms, collate and Da
 openpi-comet's, restated (``trainer_side``). In each round each variant makes one pass, so that the
 noise of the machine hits all alike. Workers are spawned once and serve all variants. A first pass,
 not measured, opens the files and reads the bar codes of every tenth sample's pictures.
+
+As under the launcher, positions tell their batch, and torch's threads sleep where they wait; with
+``OMP_WAIT_POLICY=active`` in the environment they spin, as without the launcher. The loader is the
+trainer's own; once more what it makes of the launcher's, which has the next batch brought.
 """
 
 import argparse
 import datetime
+import os
 import shlex
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.metadata import version
 from itertools import chain
@@ -26,16 +32,21 @@ import numpy as np
 import torch
 import torch.utils.data
 
+from benchmarks.about import as_launched
 from benchmarks.feed_data_sets import Variant, make_data, variants
 from benchmarks.read import machine, publish
 from benchmarks.trainer_side import Transformed, collated, observation
 from predecode.sources.barcode import Identity, read
 from train_shards.ahead import FirstOfBatch
+from train_shards.feeding import BroughtAhead
 from train_shards.norm_stats import corpus_stats
 from train_shards.norm_stats_file import NormStats
 from train_shards.order import GlobalOrder
 
-NUM_WORKERS = (0, 2)
+FEEDS = ((0, "DataLoader"), (2, "DataLoader"), (2, "launcher"))
+"""Number of workers, and the loader; the launcher's is the DataLoader where it has none."""
+FAST = ("shards, jpeg", "shards, raw", "in memory")
+"""What the launcher's loader is measured with."""
 BASES = {
     "streaming": "upstream-like streaming",
     "random_access": "upstream-like random access",
@@ -71,6 +82,7 @@ class Feed:
         frames: list[tuple[int, int]],
         stats: dict[str, NormStats],
         num_workers: int,
+        loader: str = "DataLoader",
     ) -> None:
         """Makes the loader; its workers start with the first pass and stay.
 
@@ -79,8 +91,10 @@ class Feed:
             frames: ``(episode_index, frame_index)`` by position, of every variant.
             stats: of state and actions.
             num_workers: spawned; 0 reads in this process.
+            loader: ``DataLoader``, or ``launcher`` for its way of fetching.
         """
-        self.variants, self.num_workers = by_name, num_workers
+        self.variants, self.num_workers, self.loader = by_name, num_workers, loader
+        self._pool = ThreadPoolExecutor(1) if loader == "launcher" else None
         self._frames = frames
         self._batches: list[list[tuple[str, int]]] = []
         self._loader = torch.utils.data.DataLoader(
@@ -139,7 +153,8 @@ class Feed:
         return chosen
 
     def _deliver(self) -> Iterator[dict[str, Any]]:
-        for batch in self._loader:
+        batches = iter(self._loader)
+        for batch in batches if self._pool is None else BroughtAhead(batches, self._pool):
             yield observation(batch)
 
     def _check_ids(self, name: str, ids: list[tuple[int, int]], wanted: list[int]) -> None:
@@ -191,19 +206,22 @@ def measured(feed: Feed, num_rounds: int) -> list[dict[str, Any]]:
     for number in range(num_rounds):
         for name, own in speeds.items():
             own.append(feed.measure(name, number + 1))
-            print(f"{feed.num_workers} workers, {name}: {own[-1]:.1f} samples/s", file=sys.stderr)
+            what = f"{feed.num_workers} workers, {feed.loader}, {name}"
+            print(f"{what}: {own[-1]:.1f} samples/s", file=sys.stderr)
     rows = []
     for name, variant in feed.variants.items():
         own = speeds[name]
         ratios = {
             base: [one / other for one, other in zip(own, speeds[of], strict=True)]
             for base, of in BASES.items()
+            if of in speeds
         }
         rows.append({
             "variant": name,
             "about": variant.about,
             "order": variant.order,
             "num_workers": feed.num_workers,
+            "loader": feed.loader,
             "batch_size": variant.batch_size,
             "samples_per_pass": variant.samples_per_process * max(feed.num_workers, 1),
             "pictures_checked": num_read[name],
@@ -222,15 +240,19 @@ def spread(values: list[float]) -> dict[str, float]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Returns the rows as text."""
     lines = [
-        f"{'variant':34}{'workers':>8}{'samples/s':>11}{'min':>9}{'max':>9}"
+        f"{'variant':34}{'workers':>8}{'loader':>12}{'samples/s':>11}{'min':>9}{'max':>9}"
         + "".join(f"{'/ ' + base:>16}" for base in BASES)
     ]
     for row in rows:
         speed = row["samples_per_s"]
         lines.append(
-            f"{row['variant']:34}{row['num_workers']:>8}{speed['median']:>11.1f}"
-            f"{speed['min']:>9.1f}{speed['max']:>9.1f}"
-            + "".join(f"{row[f'ratio_to_{base}']['median']:>16.2f}" for base in BASES)
+            f"{row['variant']:34}{row['num_workers']:>8}{row['loader']:>12}"
+            f"{speed['median']:>11.1f}{speed['min']:>9.1f}{speed['max']:>9.1f}"
+            + "".join(
+                f"{row[name]['median']:>16.2f}"
+                for name in (f"ratio_to_{base}" for base in BASES)
+                if name in row
+            )
         )
     return "\n".join(lines)
 
@@ -245,6 +267,7 @@ def main() -> None:
         "--small", action="store_true", help="small pictures and short passes, for a test"
     )
     chosen = parser.parse_args()
+    as_launched("trainer_feed")
     with ExitStack() as stack:
         work = chosen.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         data = make_data(work.absolute(), full_size=not chosen.small)
@@ -255,14 +278,17 @@ def main() -> None:
         ]
         stats, _ = corpus_stats(data.shards["raw"])
         rows = []
-        for num_workers in NUM_WORKERS:
+        for num_workers, loader in FEEDS:
             by_name = variants(data, is_short=chosen.small)
-            rows += measured(Feed(by_name, frames, stats, num_workers), chosen.rounds)
+            if loader == "launcher":
+                by_name = {name: by_name[name] for name in FAST}
+            rows += measured(Feed(by_name, frames, stats, num_workers, loader), chosen.rounds)
     result = {
         "command": shlex.join(["python", "-m", "benchmarks.trainer_feed", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": {library: version(library) for library in LIBRARIES},
+        "omp_wait_policy": os.environ["OMP_WAIT_POLICY"],
         "left_out": "the tokenizer, the same for all: prompts stay text",
         "rounds": chosen.rounds,
         "rows": rows,

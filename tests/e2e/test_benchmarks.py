@@ -75,14 +75,18 @@ def test_every_variant_feeds_the_trainer_right_frames(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
     assert set(result) == {
-        "command", "date", "machine", "versions", "left_out", "rounds", "rows",
+        "command", "date", "machine", "versions", "omp_wait_policy", "left_out", "rounds", "rows",
     }  # fmt: skip
+    assert result["omp_wait_policy"] == "passive"
     streaming = {"upstream-like streaming", "upstream-like streaming, 1 thread"}
     at_random = {"upstream-like random access", "on line, random"}
     others = {"shards, jpeg", "shards, raw", "in memory", "on line, in order"}
-    found = {(row["variant"], row["num_workers"]) for row in result["rows"]}
-    assert found == {(name, num) for name in streaming | at_random | others for num in (0, 2)}
-    assert len(result["rows"]) == 16
+    found = {(row["variant"], row["num_workers"], row["loader"]) for row in result["rows"]}
+    assert found == {
+        *((name, num, "DataLoader") for name in streaming | at_random | others for num in (0, 2)),
+        *((name, 2, "launcher") for name in others - {"on line, in order"}),
+    }
+    assert len(result["rows"]) == 19
     for row in result["rows"]:
         assert row["samples_per_s"]["min"] > 0
         assert row["pictures_checked"] >= 3  # else the run ends with 1
@@ -90,7 +94,7 @@ def test_every_variant_feeds_the_trainer_right_frames(tmp_path: Path) -> None:
     bases = {"streaming": "upstream-like streaming", "in_memory": "in memory"}
     for base, name in bases.items():
         own = [row[f"ratio_to_{base}"] for row in result["rows"] if row["variant"] == name]
-        assert own == [{"median": 1, "min": 1, "max": 1}] * 2
+        assert own == [{"median": 1, "min": 1, "max": 1}] * (3 if name == "in memory" else 2)
 
 
 class Painted:
