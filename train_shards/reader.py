@@ -570,10 +570,13 @@ class _Wanted(NamedTuple):
     @classmethod
     def of(cls, number: int, place: Place, members: list[int]) -> "_Wanted":
         """From the first to the last byte of some members."""
-        spans = [place.members[member] for member in members]
-        start = place.offset_bytes + min(first for first, _ in spans)
-        stop = place.offset_bytes + max(first + num_bytes for first, num_bytes in spans)
-        return cls(place.generation, place.shard, start, stop, number, place)
+        start, stop = place.stop_bytes, 0
+        for member in members:
+            first, num_bytes = place.members[member]
+            start = min(start, first)
+            stop = max(stop, first + num_bytes)
+        offset = place.offset_bytes
+        return cls(place.generation, place.shard, offset + start, offset + stop, number, place)
 
     def fits(self, last: "_Wanted", other: "_Wanted", storage: Storage) -> bool:
         """Whether another one is read together with those from this to ``last``."""

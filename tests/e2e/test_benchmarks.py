@@ -19,7 +19,7 @@ from train_shards.norm_stats_file import NormStats
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-OURS = {"ours, item", "ours, batch", "ours, batch, 2 threads"}
+OURS = {"ours, item", "ours, batch", "ours, batch, no columns", "ours, batch, 2 threads"}
 FLOORS = {"floor", "floor, 2 threads"}
 
 
@@ -52,7 +52,7 @@ def test_every_variant_delivers_every_sample(small: Path, tmp_path: Path, codec:
     found = {(row["variant"], row["order"], row["num_workers"]) for row in result["rows"]}
     orders = {(order, num) for order in ("in order", "random") for num in (0, 2)}
     assert found == {(name, *one) for name in OURS | FLOORS for one in orders}
-    assert len(result["rows"]) == 20
+    assert len(result["rows"]) == 24
     assert {row["num_samples"] for row in result["rows"]} == {120}
     assert len({row["ids_sha256"] for row in result["rows"]}) == 1
     for row in result["rows"]:
