@@ -3,8 +3,9 @@
     python -m benchmarks.slow
 
 12,000 samples of raw 64-pixel pictures, as large as JPEG of 224 (37 kB) but without decoding, in 24
-shards behind ``slow_storage``: an object store and a spinning disk. Each reader makes one pass,
-of 45 s at most; ``share`` is bytes of its samples by time and by what the storage could give:
+shards behind ``slow_storage``: an object store and a spinning disk; and behind moto's S3 server, as
+slow as the object store. Each reader makes one pass, of 45 s at most; ``share`` is bytes of its
+samples by time and by what the storage could give:
 
 * ``in line``: every shard in one piece, nothing made of it; no reader can be faster;
 * ``training order``: the same samples copied into tars in the order of a training run, each batch
@@ -13,6 +14,8 @@ of 45 s at most; ``share`` is bytes of its samples by time and by what the stora
 * ``ShardDataset, at random``: the global order, by ranges, 0, 2 and 8 workers;
 * ``ShardDataset, from the node``: the same where whole shards come into the node's cache before
   they are read: the first epoch, and a later one.
+
+Of the server only what reads whole shards: it cuts a range out of the whole object.
 
 Prints a table on standard error and one JSON object.
 """
@@ -34,7 +37,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.about import about
 from benchmarks.plan import make_large
-from benchmarks.slow_storage import DISK, OBJECTS, PROTOCOL, Line, set_line
+from benchmarks.s3_server import s3_server
+from benchmarks.slow_storage import DISK, OBJECTS, PROTOCOL, set_line
 from tests.support.jobs import run_here
 from train_shards.dataset import ShardDataset
 from train_shards.manifest import load_manifest
@@ -96,22 +100,43 @@ def measure(work: Path) -> list[dict[str, Any]]:
                 f"ShardDataset, at random, {n} workers": _loaded(url, Cache(Path(cache) / "a"), n)
                 for n in (0, 2, 8)
             }
-            local = Cache(Path(cache) / "b", _CACHE_BYTES)
             passes: dict[str, Pass] = {
                 "in line": lambda: _whole([f"{PROTOCOL}://{out / s.path}" for s in shards]),
                 "training order": lambda: _ranges(ordered, _BATCH * sample_bytes),
-                "ShardStream, 2 workers": _streamed(url, Cache(Path(cache) / "c", _CACHE_BYTES)),
                 **at_random,
-                "ShardDataset, from the node, first": _loaded(url, local, 2, whole_shards=True),
-                "ShardDataset, from the node, later": _loaded(url, local, 2, whole_shards=True),
+                **_whole_shards(url, Path(cache)),
             }
-            for reader, run in passes.items():
-                found = _timed(run, sample_bytes, line)
-                rows.append({"storage": storage, "reader": reader, **found})
+            rows += _timed_all(storage, passes, sample_bytes, line.bytes_per_s)
+    with s3_server(out, OBJECTS) as url, tempfile.TemporaryDirectory(dir=work) as cache:
+        passes = {
+            "in line": lambda: _whole([f"{url}/{shard.path}" for shard in shards]),
+            **_whole_shards(url, Path(cache)),
+        }
+        rows += _timed_all("S3 server", passes, sample_bytes, OBJECTS.bytes_per_s)
     return rows
 
 
-def _timed(run: Pass, sample_bytes: int, line: Line) -> dict[str, Any]:
+def _whole_shards(url: str, cache: Path) -> dict[str, Pass]:
+    """The readers that bring whole shards, in this order."""
+    stream, node = Cache(cache / "stream", _CACHE_BYTES), Cache(cache / "node", _CACHE_BYTES)
+    return {
+        "ShardStream, 2 workers": _streamed(url, stream),
+        "ShardDataset, from the node, first": _loaded(url, node, 2, whole_shards=True),
+        "ShardDataset, from the node, later": _loaded(url, node, 2, whole_shards=True),
+    }
+
+
+def _timed_all(
+    storage: str, passes: dict[str, Pass], sample_bytes: int, bytes_per_s: float
+) -> list[dict[str, Any]]:
+    """Returns a row for each reader."""
+    return [
+        {"storage": storage, "reader": reader, **_timed(run, sample_bytes, bytes_per_s)}
+        for reader, run in passes.items()
+    ]
+
+
+def _timed(run: Pass, sample_bytes: int, bytes_per_s: float) -> dict[str, Any]:
     start_s = time.perf_counter()
     first_s, num_bytes = 0.0, 0
     for own in run():
@@ -124,7 +149,7 @@ def _timed(run: Pass, sample_bytes: int, line: Line) -> dict[str, Any]:
         "num_samples": round(num_bytes / sample_bytes),
         "first_batch_s": round(first_s, 3),
         "samples_per_s": round(num_bytes / sample_bytes / time_s, 1),
-        "share": round(num_bytes / time_s / line.bytes_per_s, 3),
+        "share": round(num_bytes / time_s / bytes_per_s, 3),
     }
 
 
