@@ -43,6 +43,7 @@ from predecode.video.backends import STORING_BACKEND, load_backend
 from predecode.video.decoder import RGB, Decoder, Picture
 from predecode.video.kept_open import KeptOpen
 from predecode.video.packets import FrameTable
+from train_shards.allocator import keep_freed_memory
 from train_shards.format import (
     JSON_FIELD,
     format_key,
@@ -112,6 +113,7 @@ def run_shard_task(job: ShardJob, report: Callable[[int], None]) -> ShardReceipt
     Raises:
         InfraError: the node makes other bytes, the source changed, or a disk refuses.
     """
+    keep_freed_memory()
     check_probe(job.settings, job.probe, job.backend)
     with disk_errors_of(job.out), EncodedSamples(job.settings.camera_names) as samples:
         faults = encode_samples(job, samples, report)

@@ -47,6 +47,8 @@ class ShardWriter:
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._num_bytes = 0
+        self._padding = b""
+        """Up to the block where the next header begins, with which it is written."""
 
     def add(self, key: str, members: Sequence[tuple[str, bytes]]) -> tuple[int, list[int]]:
         """Writes one sample; returns its header's offset and where each content begins after it.
@@ -59,20 +61,21 @@ class ShardWriter:
             ValueError: a name longer than ustar's 100 bytes or not ASCII.
             OSError: the disk refuses.
         """
-        start = self._num_bytes
+        start = self._num_bytes + len(self._padding)
         data_offsets = []
         for field, data in members:
-            self._write(_header(f"{key}.{field}", len(data)))
+            self._write(self._padding + _header(f"{key}.{field}", len(data)))
             data_offsets.append(self._num_bytes - start)
             self._write(data)
-            self._write(bytes(-len(data) % tarfile.BLOCKSIZE))
+            self._padding = bytes(-len(data) % tarfile.BLOCKSIZE)
         return start, data_offsets
 
     def close(self) -> tuple[int, str, str]:
         """Writes the end marker; returns the tar's bytes, SHA-256 and MD5 (as hex)."""
         # Source: POSIX: two zero blocks, then zeros up to a whole record.
-        end = self._num_bytes + 2 * tarfile.BLOCKSIZE
-        self._write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
+        end = bytes(2 * tarfile.BLOCKSIZE)
+        num_bytes = self._num_bytes + len(self._padding) + len(end)
+        self._write(self._padding + end + bytes(-num_bytes % tarfile.RECORDSIZE))
         return self._num_bytes, self._sha256.hexdigest(), self._md5.hexdigest()
 
     def _write(self, data: bytes) -> None:
