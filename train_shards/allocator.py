@@ -16,9 +16,9 @@ _LARGEST_BYTES = 128 << 20
 def keep_freed_memory() -> None:
     """Lets glibc keep up to 512 MB of freed memory in this process; other C libraries do as ever.
 
-    At first glibc has a block of 128 KiB, which a picture is larger than, from the system, page by
-    page and full of zeros, and gives it back; and it gives back what is free at the heap's end.
-    That took 0.2 ms of the 1.8 of a sample of three pictures, and as much of a trainer's batch.
+    At first glibc takes blocks of 128 KiB and more, as pictures are, from the system, page by page
+    and full of zeros, and gives them back; so it does with what is free at the heap's end. That
+    took 0.2 ms of the 1.8 of a sample of three pictures, and as much of a trainer's batch.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

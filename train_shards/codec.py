@@ -103,14 +103,10 @@ def decode_image(
     """
     try:
         if codec == "jpeg":
-            # Larger ones do not fit into the memory that is given.
-            memory = None if size is None else np.empty((*size, 3), np.uint8)
-            if size is None:
-                _check_size(simplejpeg.decode_jpeg_header(data)[:2], size)
+            _check_size(simplejpeg.decode_jpeg_header(data)[:2], size)
             picture: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-                data, colorspace="RGB", fastdct=False, fastupsample=False, buffer=memory
+                data, colorspace="RGB", fastdct=False, fastupsample=False
             )
-            _check_size(picture.shape[:2], size)
             return picture
         if codec == "raw":
             return _decode_npy(data, size)

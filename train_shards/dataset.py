@@ -31,8 +31,6 @@ __all__ = ["IMAGE_KEY", "ShardDataset"]
 _LOG = logging.getLogger(__name__)
 _SAMPLES_A_PART = 4
 """What a thread is handed at once: more, and one of them would be idle at the end of a batch."""
-_PARTS_AHEAD = 4
-"""Of a batch that is asked for item by item: more of them would grow cold."""
 
 
 class ShardDataset(ItemDataset):
@@ -219,10 +217,11 @@ class ShardDataset(ItemDataset):
     def _each(self, positions: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The same items as ``_items``, a part of them at a time."""
         reader, left = self.open_reader(), iter(positions)
+        most_ahead = 2 * (self._num_threads or 2)  # more would grow cold
         begun: deque[_Begun] = deque()
         while part := list(islice(left, max(_SAMPLES_A_PART, reader.num_ranges))):
             begun.append(self._begin(reader, part))
-            if not begun[-1].decoding or len(begun) > _PARTS_AHEAD:
+            if not begun[-1].decoding or len(begun) > most_ahead:
                 yield from self._complete(reader, begun.popleft())
         for one in begun:
             yield from self._complete(reader, one)

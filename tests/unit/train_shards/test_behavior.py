@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pytest
@@ -345,6 +345,9 @@ class StandIn:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __getitem__(self, position: SupportsIndex) -> dict[str, Any]:
+        return self.items[position]
 
     def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         return self.items.__getitems__(positions)
