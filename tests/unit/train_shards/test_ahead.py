@@ -156,6 +156,8 @@ def test_a_fork_in_the_middle_of_a_batch_waits_for_no_thread(
 ) -> None:
     dataset, batch = ShardDataset(outs["png"], num_threads=2), list(range(30))
     check([dataset[FirstOfBatch(batch)]], [0])
+    assert dataset._work is not None
+    dataset._work._pool.submit(int).result()  # its thread has done what it was given before
     begun, forked = threading.Event(), threading.Event()
 
     def held(*arguments: Any) -> Any:
