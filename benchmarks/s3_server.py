@@ -9,17 +9,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import boto3
 import fsspec.config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
 from benchmarks.slow_storage import Line
+from tests.support.s3 import S3, Quiet
 
 __all__ = ["s3_server"]
 
-_BUCKET = "shards"
-_KEYS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
 _PART_BYTES = 1 << 18
 """Of an answer; others' come in between."""
 
@@ -31,15 +29,11 @@ def s3_server(out: Path, line: Line) -> Iterator[str]:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_serve, args=(its, line), daemon=True)
     process.start()
-    endpoint = f"http://127.0.0.1:{own.recv()}"
-    client = boto3.client("s3", endpoint_url=endpoint, **_KEYS)
-    client.create_bucket(Bucket=_BUCKET)
-    for path in filter(Path.is_file, out.rglob("*")):
-        client.upload_file(str(path), _BUCKET, path.relative_to(out).as_posix())
-    client.close()
-    fsspec.config.conf["s3"] = {"endpoint_url": endpoint, "key": "key", "secret": "secret"}
+    server = S3(own.recv())
+    fsspec.config.conf["s3"] = {"endpoint_url": server.endpoint, "key": "key", "secret": "secret"}
     try:
-        yield f"s3://{_BUCKET}"
+        server.make_bucket()
+        yield server.upload(out, "shards")
     finally:
         process.kill()
         process.join()
@@ -69,13 +63,8 @@ class _Slow:
             yield part
 
 
-class _Quiet(WSGIRequestHandler):
-    def log(self, *_: Any) -> None:
-        pass
-
-
 def _serve(port: Connection, line: Line) -> None:
     application = _Slow(DomainDispatcherApplication(create_backend_app), line)
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     port.send(server.server_port)
     server.serve_forever()

@@ -50,6 +50,11 @@ class S3:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def make_bucket(self) -> None:
+        client = boto3.client("s3", endpoint_url=self.endpoint, **KEYS)
+        client.create_bucket(Bucket=BUCKET)
+        client.close()
+
     def upload(self, folder: Path, prefix: str) -> str:
         """Puts every file under ``folder`` into the bucket; returns the s3 URL of the prefix."""
         client = boto3.client("s3", endpoint_url=self.endpoint, **KEYS)
@@ -149,7 +154,9 @@ class _Faulty:
         return ""
 
 
-class _Quiet(WSGIRequestHandler):
+class Quiet(WSGIRequestHandler):
+    """Says nothing of each request."""
+
     def log(self, *_: Any) -> None:
         pass
 
@@ -158,15 +165,13 @@ def serve_s3() -> Iterator[S3]:
     """Yields a server with an empty bucket."""
     server = S3(0)
     application = _Faulty(DomainDispatcherApplication(create_backend_app), server)
-    web = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
+    web = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=web.serve_forever, daemon=True)
     thread.start()
     server.port = web.server_port
     # moto keeps what an earlier server of this process was given.
     urllib.request.urlopen(f"{server.endpoint}/moto-api/reset", data=b"").close()
-    client = boto3.client("s3", endpoint_url=server.endpoint, **KEYS)
-    client.create_bucket(Bucket=BUCKET)
-    client.close()
+    server.make_bucket()
     yield server
     web.shutdown()
     thread.join()
