@@ -231,10 +231,6 @@ class ShardDataset(ItemDataset):
         reader = self.open_reader()
         return self._complete(reader, self._begin(reader, positions))
 
-    def _begin(self, reader: ShardReader, positions: Sequence[int]) -> "_Begun":
-        places = [reader.locate(position) for position in positions]
-        return _Begun(places, *self._decode_all(reader, places))
-
     def _complete(self, reader: ShardReader, begun: "_Begun") -> list[dict[str, Any]]:
         items = [self._rows(reader, place) for place in begun.places]  # while threads decode
         for decoding in begun.decoding:
@@ -271,10 +267,9 @@ class ShardDataset(ItemDataset):
                     f"neighbours: no window of {key!r}, got frames {self.windows[key][:10]}."
                 )
 
-    def _decode_all(
-        self, reader: ShardReader, places: list[Place]
-    ) -> tuple[list[dict[str, list[Any]]], Sequence[Task]]:
-        """Returns the pictures of each item by camera, and what still puts some of them there."""
+    def _begin(self, reader: ShardReader, positions: Sequence[int]) -> "_Begun":
+        """Reads all, and decodes what is not left to threads."""
+        places = [reader.locate(position) for position in positions]
         stacks: list[dict[str, list[Any]]] = [{} for _ in places]
         sources: dict[tuple[int, int], tuple[Place, list[_Shown]]] = {}
         for place, stack in zip(places, stacks, strict=True):
@@ -290,11 +285,11 @@ class ShardDataset(ItemDataset):
         work = None if len(sources) < 2 or self.settings.codec == "raw" else self._shared_work()
         if work is None:
             self._decode(reader, jobs)
-            return stacks, ()
+            return _Begun(places, stacks, ())
         decoding = []
         while part := list(islice(jobs, _SAMPLES_A_PART)):
             decoding.append(work.submit(partial(self._decode, reader, part)))
-        return stacks, decoding
+        return _Begun(places, stacks, decoding)
 
     def _jobs(
         self, reader: ShardReader, sources: list[tuple[Place, list["_Shown"]]]
